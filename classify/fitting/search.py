@@ -1,9 +1,6 @@
 """Search: rows are prepared once, hyper-parameters are chosen on folds of them, and heads are fitted."""
 
-import contextlib
 import itertools
-import logging
-import warnings
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
 from functools import cached_property, partial
@@ -13,25 +10,24 @@ import numpy as np
 import numpy.typing as npt
 from scipy.special import softmax
 from sklearn.base import clone
-from sklearn.exceptions import ConvergenceWarning
 from sklearn.model_selection import ParameterGrid
 from sklearn.pipeline import Pipeline
 
 from ...cache.embeddings import Embeddings
 from ...cache.store import StoredVectors
-from ...errors import DataError, FC7Error
+from ...errors import DataError
 from ...extract.progress import spread
-from ...extract.text import few
 from ..arrays import Positions, plain_numbers
 from ..data.splits import Fold, Protocol, cut
 from ..heads.base import CountDone, OutOfFold
-from ..heads.calibration import Calibrated, find_temperature, scores
+from ..heads.calibration import Calibrated, find_temperature
 from ..heads.growth import GAIN, Tried, open_edges, points_beyond, take
 from ..heads.preparation import OF_EACH_FOLD, PREPARATIONS
 from ..heads.table import Head
 from ..records.fold_fit import FoldFit
 from ..solvers.eigenbasis import Eigenbasis
 from ..solvers.row_stream import Stream
+from .estimators import quietly, require_answers, scores_of
 from .parallel import run
 from .ray_sums import ray_map
 from .shared_folds import Scored, SharedFolds
@@ -41,8 +37,6 @@ if TYPE_CHECKING:
 
     from ...extract.engines.ray_engine import RayEngine
 
-
-logger = logging.getLogger(__name__)
 
 KEPT = 2**28  # bytes of rows prepared for folds that are kept for the next head
 
@@ -222,7 +216,7 @@ class FoldSearch:
         if head.answers_grid:
             grid_head = self._build(head, {})
             answer = partial(grid_head.out_of_fold, part.basis, part.y, part.folds, points, count)
-            answers: OutOfFold = _quietly(answer, grid_head, self._least, self.device)[0]
+            answers: OutOfFold = quietly(answer, grid_head, self._least, self.device)[0]
             return answers
         results = OutOfFold.empty(points, part.folds, len(self.embeddings.classes))
         pairs = list(itertools.product(range(len(points)), part.folds))
@@ -287,7 +281,7 @@ class FoldSearch:
             options["validation"] = (self._predicted_rows(), self.embeddings.y[self.predicted])
         estimator, converged = self.fit(head, chosen.hyperparameters, **options)
         if self._lends and not head.answers_grid:
-            scored = _scored(estimator, self._predicted_rows()), converged
+            scored = scores_of(estimator, self._predicted_rows()), converged
             self._lend(head, chosen.hyperparameters, np.arange(len(self.fitted)), scored)
         pipeline = Pipeline([("prepare", self.preparation), ("head", Calibrated(estimator, chosen.temperature))])
         return pipeline, FoldFit(
@@ -321,9 +315,9 @@ class FoldSearch:
             fit = partial(estimator.fit_prepared, self.basis)
         else:  # an estimator of the user's may write into its rows, as scikit-learn's with copy=False
             fit = partial(estimator.fit, self.rows.copy() if head.estimator else self.rows)
-        fitted = _quietly(partial(fit, self.y_views, **options), estimator, len(self.y_views), self.device)
+        fitted = quietly(partial(fit, self.y_views, **options), estimator, len(self.y_views), self.device)
         if head.estimator:
-            _require_answers(fitted[0], self.rows)
+            require_answers(fitted[0], self.rows)
         return fitted
 
     def _build(self, head: Head, point: dict[str, Any]) -> Any:
@@ -340,64 +334,6 @@ def _fit_fold(
 ) -> Scored:
     """Return the scores of a fold's held rows, and of more rows after them, and whether the fit converged."""
     fit = partial(unfitted.fit, rows[fold.fitted], y[fold.fitted])
-    estimator, converged = _quietly(fit, unfitted, len(fold.fitted))
+    estimator, converged = quietly(fit, unfitted, len(fold.fitted))
     held = rows[fold.held] if more is None else np.concatenate([rows[fold.held], more])
-    return _scored(estimator, held), converged
-
-
-def _scored(estimator: Any, rows: npt.NDArray[np.float32]) -> npt.NDArray[np.float64]:
-    """Return the scores of rows, a column for each class by its number, by an estimator that may be the user's."""
-    try:
-        found, classes = scores(estimator, rows), estimator.classes_
-    except (FC7Error, MemoryError):
-        raise
-    except Exception as error:  # it may raise anything, or lack what classifiers have
-        raise DataError(f"{estimator} gives no scores of classes: {error}") from error
-    if not np.array_equal(classes, np.arange(found.shape[1])):
-        raise DataError(
-            f"{estimator} has the classes_ {few(list(map(str, classes)))}: all are needed, the least first."
-        )
-    return found
-
-
-def _require_answers(estimator: Any, rows: npt.NDArray[np.float32]) -> None:
-    """Refuse an estimator of the user's whose scores are not of its classes, and say where they answer otherwise.
-
-    SVC with ``decision_function_shape="ovo"`` has the margins of pairs, which of three classes are as many.
-    """
-    if not hasattr(estimator, "predict"):
-        return
-    other = int((_scored(estimator, rows.copy()).argmax(axis=1) != estimator.predict(rows.copy())).sum())
-    said = f"of {len(rows)} fitted images {other} get another answer by its predict than by its largest score"
-    if 2 * other > len(rows):
-        raise DataError(f"{estimator}: {said}. A score for each class is needed.")
-    if 100 * other > len(rows):
-        logger.warning("fc7: %s: %s. Figures are of its scores.", type(estimator).__name__, said)
-
-
-def _quietly(
-    fit: Callable[[], Any], estimator: Any, images: int, device: "torch.device | None" = None
-) -> tuple[Any, bool]:
-    """Fit without warnings, and return whether it converged: the record says so once, not every fold."""
-    with warnings.catch_warnings(record=True) as caught:
-        warnings.simplefilter("always", ConvergenceWarning)
-        # BLAS sets this flag on small matrices without cause; values that are not finite fail when they are measured.
-        warnings.filterwarnings("ignore", "invalid value encountered in matmul", RuntimeWarning)
-        warnings.filterwarnings("ignore", "The number of unique classes", UserWarning)  # two images a class are few
-        try:
-            with _memory_of(device):
-                fitted = fit()
-        except (FC7Error, MemoryError):
-            raise
-        except Exception as error:  # an estimator of the user's may raise anything
-            raise DataError(f"{estimator} cannot be fitted on {images} images: {error}") from error
-    return fitted, not any(issubclass(warning.category, ConvergenceWarning) for warning in caught)
-
-
-def _memory_of(device: "torch.device | None") -> contextlib.AbstractContextManager[None]:
-    """Say what to do if the memory of a device is too small."""
-    if device is None:
-        return contextlib.nullcontext()
-    from ...extract.backbones.torch_runtime import memory_of
-
-    return memory_of(device, "The processor fits heads, too: --device cpu")
+    return scores_of(estimator, held), converged

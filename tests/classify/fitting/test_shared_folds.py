@@ -24,10 +24,10 @@ TREE = Head(
 @pytest.fixture
 def fits(monkeypatch):
     """Return how many images were fitted on, fit by fit."""
-    sizes, quietly = [], module._quietly
+    sizes, quietly = [], module.quietly
     monkeypatch.setattr(
         module,
-        "_quietly",
+        "quietly",
         lambda fit, estimator, images, *rest: (sizes.append(images), quietly(fit, estimator, images, *rest))[1],
     )
     return sizes
