@@ -177,10 +177,7 @@ _NEEDED = {
 def dependencies() -> Iterator[None]:
     """Say in one line which package is missing, where an import fails for want of one.
 
-    Raises
-    ------
-    MissingDependency
-        Names the command that installs it.
+    Raises MissingDependency with the command that installs it.
     """
     try:
         yield

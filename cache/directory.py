@@ -12,13 +12,7 @@ from .urls import URL, Location, locate
 
 
 def default_directory() -> Location:
-    """Return ``$FC7_CACHE``, else the user's cache folder of this platform.
-
-    Raises
-    ------
-    CacheError
-        The user has none.
-    """
+    """Return ``$FC7_CACHE``, else the user's cache folder of this platform; raises CacheError if there is none."""
     import platformdirs
 
     if named := os.environ.get("FC7_CACHE"):

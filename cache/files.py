@@ -103,10 +103,7 @@ def hash_file(path: Path | str) -> bytes | OSError:
 def require_fetched(path: Path | str) -> None:
     """Refuse a pointer of Git LFS in place of a file; what cannot be read is for whoever reads it.
 
-    Raises
-    ------
-    DataError
-        Names the command that fetches the file.
+    Raises DataError with the command that fetches the file.
     """
     with contextlib.suppress(OSError), open_regular(path) as file:
         if file.read(len(LFS_POINTER)) == LFS_POINTER:

@@ -107,13 +107,7 @@ def require_version(location: Path | str, line: str) -> None:
 
 
 def fingerprint(directory: Path) -> tuple[int, int]:
-    """Return what tells an open cache from another one in its place.
-
-    Raises
-    ------
-    CacheError
-        The cache is gone, or cannot be looked at.
-    """
+    """Return what tells an open cache from another one in its place; raises CacheError if it is gone."""
     with in_one_line(directory):
         try:
             stat = os.stat(directory / "FORMAT")  # noqa: PTH116 - at every commit, and a Path is slow

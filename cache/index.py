@@ -238,13 +238,7 @@ class Index:
         self._write("INSERT OR REPLACE INTO notes VALUES (?, ?, ?)", [(name, text, _digest(name, text))])
 
     def forget_all(self) -> None:
-        """Delete the index.
-
-        Raises
-        ------
-        CacheError
-            The system refuses.
-        """
+        """Delete the index; raises CacheError if the system refuses."""
         try:
             for path in (self._journal, self.path):  # a journal without its index would be applied to the next one
                 path.unlink(missing_ok=True)

@@ -84,10 +84,7 @@ class OutputFile:
     def temporary(self) -> Iterator[Path]:
         """Yield a name to write the content under; it becomes the file when the block ends without an error.
 
-        Raises
-        ------
-        FC7Error
-            As :meth:`write`.
+        Raises as :meth:`write`.
         """
         target = self._target
         if self._stream is not None:
@@ -175,13 +172,7 @@ def _require_local(path: Path | str, kind: type[FC7Error]) -> None:
 
 
 def kind_by_suffix(path: Path, kinds: Collection[str]) -> str:
-    """Return the suffix of a file to write, in small letters.
-
-    Raises
-    ------
-    UsageError
-        It is not one of the suffixes that can be written.
-    """
+    """Return the suffix of a file to write, in small letters; raises UsageError if it is none that can be written."""
     suffix = path.suffix.lower()
     if suffix not in kinds:
         raise UsageError(f"{path}: the suffix decides what is written, and is one of {', '.join(kinds)}.")

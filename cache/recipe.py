@@ -184,13 +184,7 @@ class Recipe:
 
     @classmethod
     def from_json(cls, text: str) -> "Recipe":
-        """Read the JSON of :meth:`to_json`.
-
-        Raises
-        ------
-        CacheError
-            The text is not a recipe of this version; the message names missing or unknown fields.
-        """
+        """Read the JSON of :meth:`to_json`; raises CacheError with missing or unknown fields if it is none."""
         try:
             values = json.loads(text)
             unknown = set(values) ^ {field.name for field in fields(cls)}

@@ -92,10 +92,7 @@ class Replica:
     def of(cls, directory: Path) -> Self | None:
         """Return the replica in a cache directory; None if the directory is the cache itself.
 
-        Raises
-        ------
-        CacheError
-            The mark cannot be read, or is damaged.
+        Raises CacheError if the mark is damaged.
         """
         mark = directory / MARK
         try:

@@ -179,13 +179,7 @@ def _places_of(body: bytes, written: Mapping[str, npt.NDArray[Any]], rejected: M
 
 
 def check(data: bytes) -> Header:
-    """Compare a shard's bytes with its header and return it.
-
-    Raises
-    ------
-    CorruptShard
-        The bytes are not as committed.
-    """
+    """Compare a shard's bytes with its header and return it; raises CorruptShard if they are not as committed."""
     return _checked(io.BytesIO(data))[0]
 
 

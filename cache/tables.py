@@ -76,10 +76,7 @@ class Table(list[T]):
 def data_frame(columns: Mapping[str, Any]) -> Any:
     """Return columns as a DataFrame; texts that are no Unicode are escaped, as in parquet.
 
-    Raises
-    ------
-    MissingExtra
-        pandas is not installed.
+    Raises MissingExtra without pandas.
     """
     try:
         import pandas

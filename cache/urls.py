@@ -108,13 +108,7 @@ def allowed(what: str) -> bool:
 
 
 def require_open(url: str) -> None:
-    """Refuse a URL with parts that must not be written into a record.
-
-    Raises
-    ------
-    DataError
-        It has a user, a password, or the query of a web address.
-    """
+    """Refuse a URL with a user, a password or a query of the web, which no record may hold; raises DataError."""
     if _USER.search(url):
         raise DataError(
             f"{without_secrets(url)} was named with a user or password in it. Give them as docs/remote.md says."

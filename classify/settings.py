@@ -87,10 +87,7 @@ class FitSettings(ProtocolSettings):
     def weights(self, classes: Sequence[str]) -> str | dict[Any, float] | None:
         """Return class weights by the position of the class instead of its name.
 
-        Raises
-        ------
-        UsageError
-            A weight is of no class, or not above 0 and finite.
+        Raises UsageError if one is of no class, or not above 0 and finite.
         """
         if self.class_weight is None or isinstance(self.class_weight, str):
             return self.class_weight

@@ -78,10 +78,7 @@ class _ThreadPools:
     def require_usable(self) -> None:
         """Let a forked child compute on one thread, which waits for no other.
 
-        Raises
-        ------
-        FC7Error
-            That is not possible.
+        Raises FC7Error if that is not possible.
         """
         with self._lock:
             parent = self._process

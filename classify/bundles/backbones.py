@@ -28,10 +28,7 @@ class LoadedBackbones:
     def of(self, recipe: AnyRecipe, weights: str, views: int, **machine: Any) -> list[Backbone]:
         """Return those of :func:`find_backbones`.
 
-        Raises
-        ------
-        BundleError
-            They cannot be found, or make other vectors than the recipe says.
+        Raises BundleError if they make other vectors than the recipe says.
         """
         asked = (weights, *(machine.get(name) for name in ("device", "batch_size", "cache")))
         with self._loading:
@@ -112,10 +109,7 @@ def own_backbone(module: "torch.nn.Module", recipe: AnyRecipe, views: int, **mac
 def require_same(backbones: Sequence[Backbone], recipe: AnyRecipe, views: int = 0) -> None:
     """Refuse backbones that make other vectors than the recipe says, or fewer random views of an image.
 
-    Raises
-    ------
-    BundleError
-        The message lists the differences.
+    Raises BundleError with the differences.
     """
     here = {actual for backbone in backbones for actual in backbone.recipes}
     there = set(recipe.parts)

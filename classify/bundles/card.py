@@ -40,13 +40,7 @@ _LICENCES = frozenset(
 
 
 def card_of(bundle: Path) -> OutputFile:
-    """Return the card beside a bundle, to be written later.
-
-    Raises
-    ------
-    BundleError
-        It cannot be written, or there is a README.md that is not a card of fc7's.
-    """
+    """Return the card beside a bundle, to be written later; raises BundleError if there is another README.md."""
     path = bundle.parent / NAME
     if path.exists() and _MARK not in read_regular(path).decode(errors="replace"):
         raise BundleError(f"{path} is not a card that fc7 wrote, and stays. Write the bundle into another folder.")

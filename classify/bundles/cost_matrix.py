@@ -74,10 +74,7 @@ def _stripped(classes: Sequence[str]) -> list[str]:
 def check_costs(costs: Any, classes: int) -> Floats:
     """Return costs as an array ``(classes, classes)``, if they are finite numbers.
 
-    Raises
-    ------
-    UsageError
-        They are not.
+    Raises UsageError if they are not.
     """
     try:
         matrix: npt.NDArray[np.float64] = np.asarray(costs, np.float64)

@@ -46,10 +46,7 @@ class FittedImages:
     def of(cls, embeddings: Embeddings, rows: Positions) -> Self:
         """Return some rows of embeddings, which are in the order of keys.
 
-        Raises
-        ------
-        DataError
-            They are too large for a bundle.
+        Raises DataError if they are too large for a bundle.
         """
         size = len(rows) * embeddings.vectors.shape[1] * embeddings.vectors.dtype.itemsize
         if size > MAX_BYTES:

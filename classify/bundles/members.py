@@ -28,13 +28,7 @@ def packed(members: Mapping[str, bytes]) -> bytes:
 
 
 def read_members(path: Path) -> dict[str, bytes]:
-    """Return the members by name.
-
-    Raises
-    ------
-    BundleError
-        Of another format, damaged, with other members or too large.
-    """
+    """Return the members by name; raises BundleError if they are not those of a bundle, whole and of a sane size."""
     with open_regular(path) as file, zipfile.ZipFile(file) as archive:
         require_small(path, archive)
         names = archive.namelist()

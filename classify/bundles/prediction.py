@@ -99,13 +99,7 @@ def counts(predictions: Sequence[Prediction]) -> dict[str, int]:
 
 
 def require_distinct(classes: Sequence[str], option: str) -> None:
-    """Refuse a class that could not be told from an answer that is none.
-
-    Raises
-    ------
-    UsageError
-        A class is called ``not sure``.
-    """
+    """Refuse a class called ``not sure``, which could not be told from such an answer; raises UsageError."""
     if NOT_SURE in classes:
         raise UsageError(
             f"{option} answers {NOT_SURE!r} where the head is not sure, and a class has that name. Rename the "

@@ -65,13 +65,7 @@ def require_classes(labels: Iterable[str], cure: str = "Label them: fc7 review D
 
 
 def require_finite(embeddings: Embeddings, rows: Positions) -> None:
-    """Refuse rows with numbers that are not finite.
-
-    Raises
-    ------
-    DataError
-        Some rows have such numbers; the message has their number, and the path of the first.
-    """
+    """Refuse rows with numbers that are not finite; raises DataError with their number and the path of the first."""
     for vectors in (embeddings.vectors, *embeddings.views):
         bad = [chunk[~np.isfinite(vectors[chunk]).all(axis=1)] for chunk in chunks(vectors, rows)]
         bad_rows = np.concatenate(bad)

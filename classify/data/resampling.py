@@ -50,15 +50,10 @@ def random_split(images: Rows, plan: Protocol, number: int) -> tuple[Positions, 
 
 
 def few_images(images: Rows, rows: Positions, size: int, seed: list[int]) -> Positions:
-    """Return so many of the rows of each class, drawn at random.
+    """Return so many of the rows of each class, drawn at random; raises DataError if a class has fewer.
 
     Whole groups are drawn, the last of them in part, as more images of one group say little that is new. `size` and
     `seed` decide the draw, and nothing else.
-
-    Raises
-    ------
-    DataError
-        A class has fewer.
     """
     y, groups = images.y[rows], together(images, rows)
     members = [np.flatnonzero(y == code) for code in np.unique(y)]

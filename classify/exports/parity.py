@@ -95,10 +95,7 @@ def measure(
 def read_pixels(images: Sequence[Path | str], recipe: Recipe) -> list[Pixels]:
     """Return the crops of image files; a rejected file is left out with a warning.
 
-    Raises
-    ------
-    DataError
-        No file is an image.
+    Raises DataError if none is an image.
     """
     side = recipe.transform.resize if recipe.decode == DECODES["scaled"] else None
     pixels, rejected = [], []

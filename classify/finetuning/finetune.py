@@ -42,10 +42,7 @@ class Tuned:
     def save(self, folder: Path | str) -> Path:
         """Write the parameters as .safetensors beside the record and return the path.
 
-        Raises
-        ------
-        DataError
-            The file cannot be written.
+        Raises DataError if it cannot be written.
         """
         from safetensors import SafetensorError
         from safetensors.torch import save_file

@@ -147,13 +147,7 @@ class Experiment:
         )
 
     def require(self, head: Head) -> None:
-        """Refuse a head that needs rows in memory which stay on disk.
-
-        Raises
-        ------
-        UsageError
-            It is one.
-        """
+        """Refuse a head that needs rows in memory which stay on disk; raises UsageError."""
         if self.streamed and not head.streams:
             able = ", ".join(other.name for other in HEADS.values() if other.streams)
             raise UsageError(

@@ -31,10 +31,7 @@ def render(template: str, values: Mapping[str, Any], *galleries: Gallery | Point
 
     Only if one of its galleries or maps has pictures beside the page may it load these.
 
-    Raises
-    ------
-    MissingExtra
-        Jinja2 is not installed.
+    Raises MissingExtra without Jinja2.
     """
     script = "".join(map(asset, ("pages/page.js", "pages/marks.js", "pages/map.js", "pages/large.js")))
     elsewhere = " 'self' file:" if any(gallery.beside for gallery in galleries) else ""

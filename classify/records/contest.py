@@ -107,17 +107,12 @@ class Contest:
 
 
 def contest(runs: Sequence[Run]) -> Contest:
-    """Return what runs on the same images ask, and the tests that answer it.
+    """Return what runs on the same images ask, and the tests that answer it; raises DataError without runs.
 
     Fine-tuning and predictions from elsewhere are compared with the cached head. Of several backbones the best head of
     each is compared with the best head of the chosen one; else of several layers, else of several settings, and of data
     that have grown. Only where there is none of these, the chosen head is compared with every other. Holm's correction
     is for these comparisons and the one with the baseline.
-
-    Raises
-    ------
-    DataError
-        No runs.
     """
     names, able = labels(runs), first_seeds(eligible(runs))
     arms, heads, baselines = sorts(newest(able))

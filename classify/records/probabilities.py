@@ -95,13 +95,7 @@ class Probabilities:
 
     @property
     def data(self) -> bytes:
-        """The bytes of the file.
-
-        Raises
-        ------
-        DataError
-            The file is missing, or altered.
-        """
+        """The bytes of the file; raises DataError if it is missing, or altered."""
         if isinstance(self.source, bytes):
             return self.source
         try:

@@ -166,13 +166,7 @@ class Review:
             }
 
     def subject(self, image: int) -> Subject:
-        """Return the present state of an image.
-
-        Raises
-        ------
-        UsageError
-            There is no image with this number.
-        """
+        """Return the present state of an image; raises UsageError if there is none of this number."""
         self._require(image)
         return self.subjects([image])[0]
 

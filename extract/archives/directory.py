@@ -129,13 +129,7 @@ class Archive:
         self._file.close()
 
     def read(self, member: str, most: int) -> bytes:
-        """Return the bytes of a member.
-
-        Raises
-        ------
-        OSError
-            It is absent or damaged, or has more than `most` bytes, of which none is read.
-        """
+        """Return the bytes of a member; raises OSError if it is absent, damaged or has more than `most` bytes."""
         try:
             place = self.directory[member]
         except KeyError as error:

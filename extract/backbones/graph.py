@@ -64,20 +64,14 @@ class TracedNetwork(Trace):
     def shapes(self) -> dict[str, tuple[int, ...]]:
         """Return what each node that is a tensor returns for one image.
 
-        Raises
-        ------
-        UsageError
-            The network cannot take images of this size.
+        Raises UsageError if it cannot take images of this size.
         """
         return {name: self._shapes[node] for name, node in self.names.items() if node in self._shapes}
 
     def layer(self, name: str) -> Layer:
         """Return where a pooled layer, a node or a module (at its last node) is tapped.
 
-        Raises
-        ------
-        LookupError
-            There is no such layer; the message says why if the name is known.
+        Raises LookupError, which says why if the name is known.
         """
         if name in POOLED:
             last = self._last_map()

@@ -38,13 +38,7 @@ class LibraryNetwork:
 
     @property
     def traced(self) -> TracedNetwork:
-        """The graph of its forward pass.
-
-        Raises
-        ------
-        LookupError
-            torch.fx cannot follow it.
-        """
+        """The graph of its forward pass; raises LookupError if torch.fx cannot follow it."""
         if isinstance(self._traced, UsageError):
             raise LookupError(str(self._traced)) from self._traced
         return self._traced
@@ -90,13 +84,7 @@ class LibraryNetwork:
         return float(counter.get_total_flops()) / 2e9
 
     def layer(self, name: str) -> Layer:
-        """Return where a layer is tapped.
-
-        Raises
-        ------
-        LookupError
-            There is no such layer; the message says why if the name is known.
-        """
+        """Return where a layer is tapped; raises LookupError, which says why if the name is known."""
         if name in (*ENDS, *POOLED) or TokenLayer.read(name):
             return self._named(name)
         return self.traced.layer(name)

@@ -203,10 +203,7 @@ def with_classes(
 def restore(module: torch.nn.Module, values: Mapping[str, torch.Tensor]) -> None:
     """Write tensors into the parameters and buffers of these names, without the rules of any class for loading.
 
-    Raises
-    ------
-    RuntimeError
-        A tensor has another shape.
+    Raises RuntimeError for another shape.
     """
     state = module.state_dict()
     for name, value in values.items():

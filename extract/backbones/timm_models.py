@@ -152,10 +152,7 @@ def channels(network: Any) -> tuple[int, str]:
 def prefix(network: Any, node: str) -> tuple[int, bool]:
     """Return how many tokens come before those of patches, and whether the first is a class token.
 
-    Raises
-    ------
-    LookupError
-        timm does not say it.
+    Raises LookupError if timm does not say it.
     """
     if node != FEATURES and not _gives_prefix(network):
         return 0, False

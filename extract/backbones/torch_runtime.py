@@ -87,13 +87,7 @@ def device_names(name: str) -> list[str]:
 
 
 def find_device(name: str) -> torch.device:
-    """Return a device by name, with its number.
-
-    Raises
-    ------
-    UsageError
-        torch does not know or does not have it.
-    """
+    """Return a device by name, with its number; raises UsageError if torch does not know or have it."""
     try:
         return torch.empty(0, device=name).device
     except (RuntimeError, AssertionError) as error:

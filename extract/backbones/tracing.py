@@ -122,12 +122,7 @@ class Trace:
     def cut(self, names: Iterable[str] | None = None) -> GraphModule:
         """Return the network up to these nodes, or the last ones of modules: to ``{name: tensor}``; default: all of it.
 
-        In eval mode, without what is not needed for them.
-
-        Raises
-        ------
-        LookupError
-            A part is not there; the message says why.
+        In eval mode, without what is not needed for them. Raises LookupError, which says why a part is not there.
         """
         with _tracing:  # which may add nodes
             nodes = {name: self._find(name) for name in names} if names is not None else None
@@ -260,13 +255,7 @@ def has_hooks(module: torch.nn.Module) -> bool:
 
 
 def require_no_hooks_for_all() -> None:
-    """Refuse hooks for all modules but those of torch's own counters, which change nothing.
-
-    Raises
-    ------
-    UsageError
-        There are others.
-    """
+    """Refuse hooks for all modules but those of torch's own counters, which change nothing; raises UsageError."""
     everywhere = torch.nn.modules.module
     hooks = [*everywhere._global_forward_hooks.values(), *everywhere._global_forward_pre_hooks.values()]
     if not all(isinstance(getattr(hook, "__self__", None), ModuleTracker) for hook in hooks):

@@ -56,10 +56,7 @@ class ProjectFile:
     def find(cls, folder: Path) -> Self | None:
         """Return the file of a folder, else that of the nearest one above that has one.
 
-        Raises
-        ------
-        FC7Error
-            A folder cannot be looked into now.
+        Raises FC7Error if a folder cannot be looked into now.
         """
         for path in (above / NAME for above in (folder, *folder.parents)):
             try:

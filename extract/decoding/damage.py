@@ -95,10 +95,7 @@ def without_codec(name: str) -> ImageUnreadable:
 def require_memory(size: int) -> None:
     """Ask for so many bytes and give them back: what failed where they were not there failed for another reason.
 
-    Raises
-    ------
-    ImageUnreadable
-        They are not there.
+    Raises ImageUnreadable if they are not there.
     """
     try:
         np.empty(size + MARGIN, np.uint8)
@@ -109,10 +106,7 @@ def require_memory(size: int) -> None:
 def require_compression(name: str) -> None:
     """Check that this Pillow reads a TIFF with a compression, by its name in Pillow.
 
-    Raises
-    ------
-    ImageUnreadable
-        It does not, or it cannot write one to try.
+    Raises ImageUnreadable if it does not, or cannot write one to try.
     """
     buffer = io.BytesIO()
     try:

@@ -92,13 +92,7 @@ class Engine:
         return pixels, left
 
     def check(self) -> None:
-        """Compare a few pictures with the processor's.
-
-        Raises
-        ------
-        EngineError
-            They differ by more than a grey level.
-        """
+        """Compare a few pictures with the processor's; raises EngineError if they differ by more than a grey level."""
         transform = Transform(resize=_SIDE, crop=_SIDE)
         files = {row: Encoded(data, 3 * _SIDE**2) for row, data in enumerate(_samples())}
         pixels, left = self.pixels_of(files, transform, len(files))

@@ -86,10 +86,7 @@ def colour_key(image: "PIL.Image.Image") -> dict[str, int]:
 def to_eight_bits(image: Image.Image, levels: Levels) -> Image.Image:
     """Scale deep grey to RGB of 8 bits; Pillow's own conversion clips everything above 255.
 
-    Raises
-    ------
-    ImageRejected
-        It has other values than its file says.
+    Raises ImageRejected if it has other values than its file says.
     """
     values = np.asarray(image).astype(np.int64)
     if values.max() > levels.largest or values.min() < levels.least:

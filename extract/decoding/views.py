@@ -177,10 +177,7 @@ def augmented(
 def read_augmented(path: str, key: bytes, transform: Transform, draw: Sequence[int]) -> npt.NDArray[np.uint8]:
     """Return an augmented crop of a file, see :func:`augmented`; `draw` are the numbers that seed it.
 
-    Raises
-    ------
-    ImageRejected, OSError
-        See :func:`read_image`.
+    Raises as :func:`read_image`.
     """
     return augmented(read_image(path, key), transform, np.random.default_rng(list(draw)))
 

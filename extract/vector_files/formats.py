@@ -92,10 +92,7 @@ class VectorFile:
     def write(self, rows: VectorTable) -> list[Path]:
         """Write rows, each file whole or not at all, and return the paths.
 
-        Raises
-        ------
-        DataError
-            A file cannot be written, or its disk has no room for it.
+        Raises DataError if one cannot be written.
         """
         for output, write in self._writers.items():
             with output.temporary() as path:

@@ -21,10 +21,7 @@ _MOST = 100_000_000  # bytes of a header that the library reads
 def write(rows: VectorTable, path: Path) -> None:
     """Write the tensors embeddings and sha256; columns of texts are lists in JSON.
 
-    Raises
-    ------
-    DataError
-        The texts are more than a header can hold.
+    Raises DataError if the texts are more than a header can hold.
     """
     keys = np.ascontiguousarray(rows.sha256)
     with path.open("wb") as file:

@@ -28,13 +28,7 @@ SUFFIXES = (".safetensors", ".pth", ".pt", ".bin")
 
 
 def expanded(path: Path, where: str) -> Path:
-    """Return a path without ``~``.
-
-    Raises
-    ------
-    WeightsError
-        There is no home folder; `where` is what names another.
-    """
+    """Return a path without ``~``; raises WeightsError without a home folder, and says that `where` names another."""
     try:
         return path.expanduser()
     except RuntimeError as error:  # no HOME, and a user without a name
@@ -126,10 +120,7 @@ class FileWeights(Weights):
 def parse(data: bytes, path: Path) -> "StateDict":
     """Read a state dict from bytes, executing nothing.
 
-    Raises
-    ------
-    WeightsError
-        Not safetensors or a torch file of tensors only.
+    Raises WeightsError if they are not safetensors, or a torch file of tensors only.
     """
     import torch
 

@@ -27,13 +27,7 @@ class PackagedFile(NamedTuple):
     sha256: str  # of the file, in hex digits
 
     def find(self) -> Path:
-        """Return where the file is.
-
-        Raises
-        ------
-        MissingExtra
-            The package is not installed.
-        """
+        """Return where the file is; raises MissingExtra if the package is not installed."""
         spec = importlib.util.find_spec(self.package)
         if spec is None or not spec.submodule_search_locations:
             raise MissingExtra(self.distribution, self.extra)
@@ -77,10 +71,7 @@ class PackagedWeights(Weights):
     def sha256(self, index: Index) -> str:
         """Return the sha256 of the file, which is the one that fc7 knows.
 
-        Raises
-        ------
-        WeightsError
-            The file is absent, or another.
+        Raises WeightsError if it is absent, or another.
         """
         sha256 = super().sha256(index)
         self._require(sha256)
