@@ -10,10 +10,15 @@ from scipy.stats import binom
 
 from fc7.classify.evaluation.abstention import Abstention
 from fc7.classify.evaluation.class_means import balanced_accuracy, macro_f1
-from fc7.classify.evaluation.effective_size import ALPHA, effective_size, fold_inflation, group_correlation
+from fc7.classify.evaluation.effective_size import (
+    ALPHA,
+    agresti_coull,
+    effective_size,
+    fold_inflation,
+    group_correlation,
+)
 from fc7.classify.evaluation.expected_cost import mean_cost
 from fc7.classify.evaluation.group_power import likely_in_groups
-from fc7.classify.evaluation.metrics import agresti_coull
 from fc7.classify.evaluation.nested_choice import choose_in_folds
 from fc7.classify.evaluation.paired_tests import (
     POWER,

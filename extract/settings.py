@@ -4,7 +4,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from ..cache.arguments import check_fields
-from ..cache.recipe import DECODES, DTYPES, RESIZE_MODES
+from ..cache.recipe import DECODES, DTYPES, RESIZE_MODES, Recipe
 from ..errors import UsageError
 from . import readers
 
@@ -87,3 +87,9 @@ class BackboneSettings:
         """The fields of a recipe that follow from these settings alone."""
         names = ("mirror", "precision", "dtype")
         return {"decode": DECODES[self.decode]} | {name: getattr(self, name) for name in names}
+
+
+def options_of(recipe: Recipe) -> dict[str, Any]:
+    """Return the settings that a recipe has, as options: ``precision``, ``dtype``, ``decode`` and ``mirror``."""
+    decode = next((name for name, rules in DECODES.items() if rules == recipe.decode), "exact")
+    return {"precision": recipe.precision, "dtype": recipe.dtype, "decode": decode, "mirror": recipe.mirror}

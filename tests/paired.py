@@ -4,8 +4,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from fc7.classify.evaluation.effective_size import effective_size
-from fc7.classify.evaluation.metrics import agresti_coull
+from fc7.classify.evaluation.effective_size import agresti_coull, effective_size
 from fc7.classify.evaluation.paired_tests import difference_interval, mcnemar
 
 

@@ -7,7 +7,8 @@ import numpy as np
 import pytest
 
 from fc7.classify.evaluation.class_means import balanced_accuracy
-from fc7.classify.evaluation.metrics import agresti_coull, measure
+from fc7.classify.evaluation.effective_size import agresti_coull
+from fc7.classify.evaluation.metrics import measure
 
 ROOT = Path(__file__).resolve().parents[1]
 UNITS = r"s|ms|µs|seconds?|minutes?|min|hours?|microseconds|milliseconds|[kMG]B|images/s|times|points|%|GFLOP/s"

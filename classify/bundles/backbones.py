@@ -5,11 +5,12 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from ...cache.processes import Lock
-from ...cache.recipe import AND, DECODES, AnyRecipe, ForeignRecipe, FunctionTransform, Recipe
+from ...cache.recipe import AND, AnyRecipe, ForeignRecipe, FunctionTransform, Recipe
 from ...cache.tables import counted
 from ...errors import BundleError
 from ...extract.backbones.backbone import OWN, Backbone
 from ...extract.backbones.spec import find_backbone
+from ...extract.settings import options_of
 
 if TYPE_CHECKING:
     import torch
@@ -97,11 +98,8 @@ def own_backbone(module: "torch.nn.Module", recipe: AnyRecipe, views: int, **mac
         first.transform,
         [part.layer for part in recipe.parts],
         name=first.backbone,
-        precision=first.precision,
-        dtype=first.dtype,
-        decode=next((name for name, rules in DECODES.items() if rules == first.decode), "exact"),
         views=views,
-        mirror=first.mirror,
+        **options_of(first),
         **machine,
     )
 

@@ -6,8 +6,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ..arrays import Positions
-from .effective_size import effective_size
-from .metrics import agresti_coull
+from .effective_size import agresti_coull, effective_size
 
 STEPS = 20  # shares of images
 

@@ -12,6 +12,7 @@ unbiased estimate of that variance (Bengio and Grandvalet 2004). It is taken to 
 it to: with k folds ``1 + k / (k - 1)`` times that of independent images, 2.25 times with 5.
 """
 
+import math
 from statistics import NormalDist
 
 import numpy as np
@@ -78,3 +79,15 @@ def effective_size(values: npt.ArrayLike, groups: Positions | None = None, folds
     number = n**2 / float((np.bincount(groups) ** 2).sum())  # of equal groups
     student = float(t.ppf(1 - ALPHA / 2, max(number - 1, 1)))
     return size / group_effect(values, groups) * (Z / student) ** 2
+
+
+def agresti_coull(correct: float, n: int, size: float | None = None) -> tuple[float, float]:
+    """Return the 95 % interval of a proportion (Agresti and Coull 1998), of `size` independent images, default n.
+
+    Its middle is that of Wilson (1927), and it is never shorter. It holds every accuracy in 93 % of data sets from 40
+    images on; Wilson's holds one of 0.998 in 84 %.
+    """
+    size = n if size is None else size
+    share = (correct * size / n + Z * Z / 2) / (size + Z * Z)
+    half = Z * math.sqrt(share * (1 - share) / (size + Z * Z))
+    return max(share - half, 0.0), min(share + half, 1.0)

@@ -15,8 +15,7 @@ from typing import Any, Self
 import numpy as np
 
 from ..arrays import Positions
-from .effective_size import effective_size
-from .metrics import agresti_coull
+from .effective_size import agresti_coull, effective_size
 
 FEW_IMAGES = 10  # of a class: with fewer, even if all are right, the interval of its recall begins below 72 %
 UNEQUAL = 1.5  # the largest class has so many times the images of the smallest

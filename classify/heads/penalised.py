@@ -39,18 +39,6 @@ SHARE = 48  # bytes for each number of such an array with streamed rows: three a
 class Penalised(WeighingHead, LinearHead):
     """Minimise ``C * sum of losses + |W|^2 / 2``.
 
-    Parameters
-    ----------
-    C
-        Inverse strength of the penalty.
-    tol
-        About the mean error of a row's logits; see :func:`fc7.classify.solvers.lbfgs.minimise`.
-    max_iter
-        The most steps.
-    class_weight
-        Weight of the losses of each class: none, ``balanced``, or a dict by label, as in scikit-learn. Balanced weights
-        are those of the rows fitted on, inside each fold.
-
     Attributes
     ----------
     n_iter_

@@ -21,7 +21,8 @@ from ...cache.output_file import OutputFile
 from ...cache.recipe import sha256_of
 from ...cache.tables import counted
 from ...errors import DataError
-from ..evaluation.metrics import agresti_coull, worth
+from ..evaluation.effective_size import agresti_coull
+from ..evaluation.metrics import worth
 from .probabilities import Probabilities
 from .schema import check
 

@@ -7,8 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from ..evaluation.effective_size import fold_inflation
-from ..evaluation.metrics import agresti_coull
+from ..evaluation.effective_size import agresti_coull, fold_inflation
 from ..evaluation.paired_tests import bonett_price
 from ..evaluation.resampled import Resampled, corrected_interval
 from ..pages.text import figure

@@ -10,8 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ...cache.tables import counted
-from ..evaluation.effective_size import effective_size
-from ..evaluation.metrics import agresti_coull
+from ..evaluation.effective_size import agresti_coull, effective_size
 from ..pages.text import duration, percent, shown
 from ..records.runs import Run
 from .drawing import (

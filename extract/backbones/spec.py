@@ -5,8 +5,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from ...cache.recipe import DECODES, Recipe
-from ..settings import BackboneSettings
+from ...cache.recipe import Recipe
+from ..settings import BackboneSettings, options_of
 from .backbone import OWN, Backbone
 from .published import load_backbone
 
@@ -55,11 +55,8 @@ def find_backbone(recipes: Sequence[Recipe], source: str, **options: Any) -> Bac
         first.backbone,
         [recipe.layer for recipe in recipes],
         weights=source,
-        precision=first.precision,
-        dtype=first.dtype,
-        decode=next((name for name, rules in DECODES.items() if rules == first.decode), "exact"),
         transform=first.transform,
-        mirror=first.mirror,
+        **options_of(first),
         **options,
     )
 

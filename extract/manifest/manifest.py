@@ -220,7 +220,8 @@ def read_manifest(data: Any, *, with_bad: bool = False, columns: Mapping[str, st
 
 
 def _manifest(root: Location, found: Found, name: str) -> Manifest:
-    return Manifest(root, found.images, (), tuple(found.rejects), name, found.remote, found.unclear, found.stated)
+    remote, stated = dict(found.remote), dict(found.stated)
+    return Manifest(root, found.images, (), tuple(found.rejects), name, remote, found.unclear, stated)
 
 
 def _local(data: Path, *, with_bad: bool, columns: Mapping[str, str] | None) -> Manifest:

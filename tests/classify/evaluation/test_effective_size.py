@@ -9,12 +9,13 @@ from scipy.stats import t
 from fc7.classify.evaluation.effective_size import (
     ALPHA,
     Z,
+    agresti_coull,
     effective_size,
     fold_inflation,
     group_correlation,
     group_effect,
 )
-from fc7.classify.evaluation.metrics import agresti_coull, measure
+from fc7.classify.evaluation.metrics import measure
 from fc7.classify.evaluation.paired_tests import allow_for, mcnemar
 
 

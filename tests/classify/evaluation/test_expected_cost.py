@@ -6,8 +6,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from sklearn.base import BaseEstimator, ClassifierMixin
 
+from fc7.classify.evaluation.effective_size import agresti_coull
 from fc7.classify.evaluation.expected_cost import least_cost, mean_cost
-from fc7.classify.evaluation.metrics import agresti_coull
 
 
 class Given(ClassifierMixin, BaseEstimator):

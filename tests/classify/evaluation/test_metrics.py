@@ -9,7 +9,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from sklearn.metrics import accuracy_score, balanced_accuracy_score, f1_score, log_loss
 
-from fc7.classify.evaluation.metrics import LOG_LOSS_FLOOR, agresti_coull, calibration_error, measure
+from fc7.classify.evaluation.effective_size import agresti_coull
+from fc7.classify.evaluation.metrics import LOG_LOSS_FLOOR, calibration_error, measure
 
 
 def answers(n, classes, seed):

@@ -7,8 +7,8 @@ from hypothesis import strategies as st
 from sklearn.metrics import balanced_accuracy_score, f1_score, jaccard_score, precision_recall_fscore_support
 
 from fc7.classify.evaluation.class_means import balanced_accuracy, macro_f1
-from fc7.classify.evaluation.effective_size import effective_size
-from fc7.classify.evaluation.metrics import agresti_coull, measure
+from fc7.classify.evaluation.effective_size import agresti_coull, effective_size
+from fc7.classify.evaluation.metrics import measure
 from fc7.classify.evaluation.per_class import by_class, unequal
 
 

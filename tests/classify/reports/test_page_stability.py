@@ -5,7 +5,7 @@ from dataclasses import replace
 import pytest
 from html_page import Page
 
-from fc7.classify.evaluation.metrics import agresti_coull
+from fc7.classify.evaluation.effective_size import agresti_coull
 from fc7.classify.evaluation.paired_tests import difference_interval
 from fc7.classify.records.stability import CHOICE, over_splits
 from fc7.classify.reports.report import report
