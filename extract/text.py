@@ -2,6 +2,7 @@
 
 import csv
 import io
+import itertools
 import re
 import sys
 import unicodedata
@@ -53,7 +54,7 @@ def csv_text(
     >>> csv_text(["path", "score"], [{"path": "=1+1", "score": -1}, {"path": "a\nb, c"}])
     'path,score\n\'=1+1,-1\n"a\nb, c",\n'
     """
-    cells = [columns, *([row.get(name, "") for name in columns] for row in rows)]
+    cells = itertools.chain([columns], ([row.get(name, "") for name in columns] for row in rows))
     return "".join(f"{harmless(csv_row(row))}\n" for row in cells)
 
 

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any, Self
 
 import numpy as np
@@ -9,9 +10,10 @@ import numpy.typing as npt
 
 from ...errors import DataError, UsageError
 from ..arrays import Floats
+from ..data.neighbour import Neighbour
 from ..evaluation.abstention import Abstention, Threshold
 from ..evaluation.expected_cost import least_cost
-from .prediction import Prediction, require_distinct
+from .prediction import ByClass, Prediction, compact, require_distinct
 
 UNLIKE = ("flag", "not-sure")  # what is done with images unlike the fitted ones
 
@@ -70,9 +72,20 @@ class AnswerRules:
             costs=None if costs is None else np.asarray(costs),
         )
 
-    def prediction(self, name: str, probability: npt.NDArray[np.float64], distance: np.float32 | None) -> Prediction:
+    @cached_property
+    def _places(self) -> dict[str, int]:
+        return {name: place for place, name in enumerate(self.classes)}
+
+    def prediction(
+        self,
+        name: str,
+        probability: npt.NDArray[np.float64],
+        distance: np.float32 | None,
+        neighbours: list[Neighbour] | None = None,
+    ) -> Prediction:
         """Return the prediction of an image from its probabilities ``(classes,)`` and its distance, if known."""
-        order = np.argsort(-probability, kind="stable")
+        kept = compact(probability)
+        order = np.argsort(-kept, kind="stable")
         top = order[0] if self.costs is None else least_cost(probability[None], self.costs)[0]
         # As the out-of-fold probabilities are stored: in float64 one that equals the threshold can lie below it.
         stored = probability.astype(np.float32)
@@ -84,11 +97,12 @@ class AnswerRules:
             name,
             self.classes[top],
             round(float(probability[top]), 6),
-            {self.classes[place]: round(float(probability[place]), 6) for place in order},
+            ByClass(self._places, kept),
             sure=bool(stored[top] >= np.float32(self.threshold)) and not (unlike and self.unlike_not_sure),
             distance=None if distance is None else round(float(distance), 6),
             unlike=unlike,
             classes=members,
+            neighbours=neighbours,
         )
 
 

@@ -284,12 +284,11 @@ class Bundle:
         for places, vectors in new_images.vectors(backbones, cache=cache, workers=workers, progress=progress):
             joint = [side_by_side([vectors[recipe] for recipe in recipes]) for recipes in views]
             rows = np.mean([self.predict_proba(view) for view in joint], axis=0)
-            distances = self.abstention.distances(joint[0]) if self.abstention else [None] * len(places)
-            for place, row, distance in zip(places, rows, distances, strict=True):
-                predictions[place] = rules.prediction(new_images.names[place], row, distance)
-            if neighbours and self.fitted_images:
-                for place, near in zip(places, self.fitted_images.nearest(joint[0], neighbours), strict=True):
-                    predictions[place] = replace(predictions[place], neighbours=near)
+            nothing = [None] * len(places)
+            distances = self.abstention.distances(joint[0]) if self.abstention else nothing
+            near = self.fitted_images.nearest(joint[0], neighbours) if neighbours and self.fitted_images else nothing
+            for place, *known in zip(places, rows, distances, near, strict=True):
+                predictions[place] = rules.prediction(new_images.names[place], *known)
         for place, reason in new_images.rejected.items():
             predictions[place] = Prediction(new_images.names[place], rejected=reason)
         return Predictions(predictions[place] for place in sorted(predictions))

@@ -1,9 +1,12 @@
 """The prediction of one image, and many predictions as csv."""
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, fields
 from itertools import islice
 from typing import Any
+
+import numpy as np
+import numpy.typing as npt
 
 from ...cache.tables import Table
 from ...errors import UsageError
@@ -12,6 +15,49 @@ from ..data.neighbour import Neighbour
 
 NOT_SURE = "not sure"
 COLUMNS = ("path", "answer", "label", "probability", "sure", "distance", "unlike", "rejected")
+
+
+class ByClass:
+    """Probabilities of all classes in a float32 each: as dicts, those of 100,000 images and 1,000 classes take 6 GB.
+
+    Parameters
+    ----------
+    places
+        The place of each class by its name.
+    probabilities
+        ``(classes,)`` float32, see :func:`compact`.
+    """
+
+    __slots__ = ("places", "probabilities")
+
+    def __init__(self, places: Mapping[str, int], probabilities: npt.NDArray[np.float32]) -> None:
+        self.places, self.probabilities = places, probabilities
+
+    def most_probable(self, count: int | None = None) -> dict[str, float]:
+        """Return the first of the classes and their probabilities of six digits, the most probable first."""
+        if count == 0:
+            return {}
+        order, names = np.argsort(-self.probabilities, kind="stable")[:count], [*self.places]
+        shares = self.probabilities[order].tolist()
+        return {names[place]: round(share, 6) for place, share in zip(order.tolist(), shares, strict=True)}
+
+
+def compact(probabilities: npt.NDArray[np.float64]) -> npt.NDArray[np.float32]:
+    """Return probabilities in float32 that have the same first six digits."""
+    near = probabilities.astype(np.float32)
+    other = np.nextafter(near, np.where(near < probabilities, 2, -1).astype(np.float32))
+    return np.where(near.astype(np.float64).round(6) == probabilities.round(6), near, other)
+
+
+class _MadeWhenAsked:
+    """The attribute ``probabilities``: a dict that is made when it is asked for."""
+
+    def __get__(self, prediction: "Prediction | None", owner: type | None = None) -> dict[str, float]:
+        empty: Any = ()  # of the class, it is the default, for which dataclass takes no dict
+        return prediction.most_probable() if prediction else empty
+
+    def __set__(self, prediction: "Prediction", value: ByClass | Mapping[str, float]) -> None:
+        vars(prediction)["_by_class"] = value or {}
 
 
 @dataclass(frozen=True)
@@ -25,7 +71,7 @@ class Prediction:
     label, probability
         The most probable class, or with costs that of least expected cost; empty and 0 where the image was rejected.
     probabilities
-        All classes by name, the most probable first.
+        All classes by name, the most probable first; made when it is asked for.
     sure
         Whether the probability reaches the threshold of the bundle, if it has one; and with ``unlike="not-sure"``,
         whether the image is like the fitted ones.
@@ -45,7 +91,7 @@ class Prediction:
     path: str
     label: str = ""
     probability: float = 0.0
-    probabilities: dict[str, float] = field(default_factory=dict)
+    probabilities: _MadeWhenAsked = _MadeWhenAsked()
     sure: bool = False
     distance: float | None = None
     unlike: bool = False
@@ -60,14 +106,35 @@ class Prediction:
         return f"Prediction({self.path!r}, {self.label!r}, {self.probability:.3f}{marks})"
 
     @property
+    def names(self) -> Mapping[str, Any]:
+        """The classes that have a probability, by name."""
+        by_class = vars(self)["_by_class"]
+        return by_class.places if isinstance(by_class, ByClass) else by_class
+
+    @property
     def answer(self) -> str:
         """The label, or ``not sure``; empty where the image was rejected."""
         return self.label if self.sure or self.rejected else NOT_SURE
 
-    def to_dict(self) -> dict[str, Any]:
-        """Return plain values; what a rejected image has not is None, what was not asked for is absent."""
+    def most_probable(self, count: int | None = None) -> dict[str, float]:
+        """Return so many of `probabilities`."""
+        by_class = vars(self)["_by_class"]
+        return by_class.most_probable(count) if isinstance(by_class, ByClass) else dict(islice(by_class.items(), count))
+
+    def to_dict(self, top: int | None = None) -> dict[str, Any]:
+        """Return plain values; what a rejected image has not is None, what was not asked for is absent.
+
+        Parameters
+        ----------
+        top
+            How many of the most probable classes it has; None for all.
+        """
         absent: dict[str, Any] = {"answer": None, "label": None, "probability": None} if self.rejected else {}
-        values = {"path": self.path, "answer": self.answer, **vars(self)} | absent
+        values: dict[str, Any] = {"path": self.path, "answer": self.answer}
+        for field in fields(self):
+            is_dict = field.name == "probabilities"
+            values[field.name] = self.most_probable(top) if is_dict else getattr(self, field.name)
+        values |= absent
         if self.neighbours is not None:
             values["neighbours"] = [neighbour.to_dict() for neighbour in self.neighbours]
         optional = ("classes", "neighbours")
@@ -126,26 +193,37 @@ def predictions_table(predictions: Sequence[Prediction], top: int | None = None)
         ``neighbour_1``, ``neighbour_label_1``, ``neighbour_score_1`` and so on, and then probabilities; what a rejected
         image has not is None.
     """
-    rows = [prediction.to_dict() for prediction in predictions]
-    table = {name: [row[name] for row in rows] for name in COLUMNS}
-    if any("classes" in row for row in rows):
-        table["classes"] = ["; ".join(row["classes"]) if "classes" in row else None for row in rows]
-    near = [prediction.neighbours or [] for prediction in predictions]
-    for place in range(max(map(len, near), default=0)):
-        some = [neighbours[place] if place < len(neighbours) else None for neighbours in near]
-        table[f"neighbour_{place + 1}"] = [one and one.path for one in some]
-        table[f"neighbour_label_{place + 1}"] = [one and one.label for one in some]
-        table[f"neighbour_score_{place + 1}"] = [one and round(one.score, 6) for one in some]
-    every = [row["probabilities"] for row in rows]
+    rows = [table_row(prediction, top) for prediction in predictions]
+    return {name: [row.get(name) for row in rows] for name in table_columns(predictions, top)}
+
+
+def table_columns(predictions: Sequence[Prediction], top: int | None = None) -> list[str]:
+    """Return the names of the columns of :func:`predictions_table`."""
+    columns = [*COLUMNS]
+    columns += ["classes"] if any(prediction.classes is not None for prediction in predictions) else []
+    near = max((len(prediction.neighbours or ()) for prediction in predictions), default=0)
+    for place in range(1, near + 1):
+        columns += [f"neighbour_{place}", f"neighbour_label_{place}", f"neighbour_score_{place}"]
     if top is None:
-        for name in sorted({name for probabilities in every for name in probabilities}):
-            table[f"probability_{name}"] = [probabilities.get(name) for probabilities in every]
-        return table
-    for place in range(top):
-        best = [next(islice(probabilities.items(), place, None), (None, None)) for probabilities in every]
-        table[f"label_{place + 1}"] = [label for label, _ in best]
-        table[f"probability_{place + 1}"] = [probability for _, probability in best]
-    return table
+        names = {id(one.names): one.names for one in predictions}.values()  # many share theirs
+        return columns + [f"probability_{name}" for name in sorted({name for some in names for name in some})]
+    return columns + [name for place in range(1, top + 1) for name in (f"label_{place}", f"probability_{place}")]
+
+
+def table_row(prediction: Prediction, top: int | None = None) -> dict[str, Any]:
+    """Return what a row of :func:`predictions_table` has."""
+    row = prediction.to_dict(top)
+    probabilities = row.pop("probabilities")
+    if prediction.classes is not None:
+        row["classes"] = "; ".join(prediction.classes)
+    for place, one in enumerate(row.pop("neighbours", ()), 1):
+        row |= {f"neighbour_{place}": one["path"], f"neighbour_label_{place}": one["label"]}
+        row[f"neighbour_score_{place}"] = one["score"]
+    if top is None:
+        return row | {f"probability_{name}": share for name, share in probabilities.items()}
+    for place, (name, share) in enumerate(probabilities.items(), 1):
+        row |= {f"label_{place}": name, f"probability_{place}": share}
+    return row
 
 
 def predictions_csv(
@@ -155,6 +233,5 @@ def predictions_csv(
 
     `harmless` is that of :func:`fc7.extract.text.csv_text`.
     """
-    table = predictions_table(predictions, top)
-    rows = (dict(zip(table, row, strict=True)) for row in zip(*table.values(), strict=True))
-    return csv_text([*table], rows, harmless=harmless).removesuffix("\n")
+    rows = (table_row(prediction, top) for prediction in predictions)
+    return csv_text(table_columns(predictions, top), rows, harmless=harmless).removesuffix("\n")

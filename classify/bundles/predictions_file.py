@@ -11,8 +11,9 @@ from ...extract.archives.parquet import require_pyarrow
 from ...extract.progress import Progress, silent
 from ..pages.page import environment
 from .page import write_predictions
-from .prediction import Prediction, predictions_csv, predictions_table
+from .prediction import Prediction, predictions_csv, table_columns, table_row
 
+GROUP = 1024  # rows that are made at once for parquet
 SUFFIXES = (".csv", ".json", ".parquet", ".html")
 
 
@@ -43,6 +44,7 @@ class PredictionsFile:
         elif self._suffix == ".html":
             environment()
         self._read = read
+        self.as_json = self._suffix == ".json"
         self.output = OutputFile(path)
 
     def write(
@@ -69,25 +71,28 @@ class PredictionsFile:
         """
         if self._suffix == ".parquet":
             with self.output.temporary() as path:
-                _write_parquet(predictions_table(predictions, top), path)
+                _write_parquet(predictions, top, path)
             return self.output.path
         if self._suffix == ".html":
             write_predictions(predictions, self.output, self._read, progress=progress)
             return self.output.path
-        text = json.dumps(answer, indent=1) if self._suffix == ".json" else predictions_csv(predictions, top)
+        text = json.dumps(answer, indent=1) if self.as_json else predictions_csv(predictions, top)
         return self.output.write(f"{text}\n".encode("utf-8", "surrogateescape"))
 
 
-def _write_parquet(table: Mapping[str, list[Any]], path: Path) -> None:
+def _write_parquet(predictions: Sequence[Prediction], top: int | None, path: Path) -> None:
     import pyarrow as pa
     from pyarrow import parquet as files
 
-    arrays = {}
-    for name, values in table.items():
+    def kind(name: str) -> pa.DataType:
         if name in ("sure", "unlike"):
-            arrays[name] = pa.array(values, pa.bool_())
-        elif name == "distance" or name.startswith(("probability", "neighbour_score")):
-            arrays[name] = pa.array(values, pa.float64())
-        else:
-            arrays[name] = pa.array([unicode(value) for value in values], pa.string())
-    files.write_table(pa.table(arrays), path)
+            return pa.bool_()
+        return pa.float64() if name.startswith(("distance", "probability", "neighbour_score")) else pa.string()
+
+    columns = table_columns(predictions, top)
+    schema = pa.schema([(name, kind(name)) for name in columns])
+    with files.ParquetWriter(path, schema) as writer:
+        for first in range(0, len(predictions), GROUP):
+            rows = [table_row(prediction, top) for prediction in predictions[first : first + GROUP]]
+            values = {name: [unicode(row.get(name)) for row in rows] for name in columns}
+            writer.write_table(pa.table(values, schema))

@@ -124,8 +124,9 @@ def run(arguments: Arguments, progress: Progress) -> Answer:
         )
     if numbers["unlike"]:
         logger.info(_UNLIKE, numbers["unlike"], counted(len(labelled), "image"), f"{RARE:.0%}")
+    as_json = arguments.json or (file and file.as_json)  # dicts of many classes take much memory
     payload = {
-        "predictions": [prediction.to_dict() for prediction in predictions],
+        "predictions": [prediction.to_dict() for prediction in predictions] if as_json else None,
         "counts": numbers,
         "threshold": threshold and threshold.to_dict(),
         "unlike_beyond": bundle.abstention and bundle.abstention.limit,
