@@ -114,8 +114,20 @@ class VectorTable(ABC):
         return int(len(self) * row + texts)
 
 
+class EqualByNumber:
+    """A dataclass whose objects are equal if all of their fields are, arrays number by number."""
+
+    def __eq__(self, other: object) -> bool:
+        if self is other or type(self) is not type(other):
+            return self is other
+        names = (field.name for field in fields(self) if field.compare)  # type: ignore[arg-type]
+        return all(_equal(getattr(self, name), getattr(other, name)) for name in names)
+
+    __hash__ = None  # type: ignore[assignment]
+
+
 @dataclass(frozen=True, kw_only=True, eq=False)
-class Rows:
+class Rows(EqualByNumber):
     """The images of a data set, identified by the sha256 of their bytes.
 
     Attributes
@@ -141,12 +153,6 @@ class Rows:
 
     def __len__(self) -> int:
         return len(self.labels)
-
-    def __eq__(self, other: object) -> bool:
-        """Return whether all is the same, number by number."""
-        return equal_fields(self, other)
-
-    __hash__ = None  # type: ignore[assignment]
 
     def __getitem__(self, rows: Any) -> Self:
         """Return the rows of a mask, of positions or of a slice; of one position a table with one row."""
@@ -297,13 +303,6 @@ class Embeddings(Rows, VectorTable):
         from .flat_h5 import read_flat
 
         return cls(**read_flat(path))
-
-
-def equal_fields(one: Any, other: Any) -> bool:
-    """Return whether two dataclasses of one class have equal fields; arrays are equal if all of their numbers are."""
-    if one is other or type(one) is not type(other):
-        return one is other
-    return all(_equal(getattr(one, field.name), getattr(other, field.name)) for field in fields(one) if field.compare)
 
 
 def _equal(one: Any, other: Any) -> bool:

@@ -36,7 +36,7 @@ def storable(text: str) -> str:
 
 
 def is_unicode(text: str) -> bool:
-    """Say whether text is that of letters alone, and has none of the bytes of a name that is no Unicode."""
+    """Return whether text is that of letters alone, and has none of the bytes of a name that is no Unicode."""
     return text.isascii() or not any("\ud800" <= char <= "\udfff" for char in text)
 
 

@@ -7,7 +7,7 @@ from typing import Any, Self
 import numpy as np
 import numpy.typing as npt
 
-from ...cache.embeddings import Embeddings, equal_fields
+from ...cache.embeddings import Embeddings, EqualByNumber
 from ...cache.tables import counted
 from ...errors import DataError, UsageError
 from ..arrays import Positions
@@ -18,7 +18,7 @@ MAX_BYTES = 2**29  # of vectors in a bundle
 
 
 @dataclass(frozen=True, eq=False)
-class FittedImages:
+class FittedImages(EqualByNumber):
     """Images that a head was fitted on, in the order of keys.
 
     Attributes
@@ -32,12 +32,6 @@ class FittedImages:
     vectors: npt.NDArray[Any]
     paths: tuple[str, ...]
     labels: tuple[str, ...]
-
-    def __eq__(self, other: object) -> bool:
-        """Return whether all is the same, number by number."""
-        return equal_fields(self, other)
-
-    __hash__ = None  # type: ignore[assignment]
 
     def __repr__(self) -> str:
         return f"FittedImages({counted(len(self.paths), 'image')})"

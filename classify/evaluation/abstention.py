@@ -15,7 +15,7 @@ from typing import Any, Self
 import numpy as np
 import numpy.typing as npt
 
-from ...cache.embeddings import Embeddings, equal_fields
+from ...cache.embeddings import Embeddings, EqualByNumber
 from ...errors import UsageError
 from ..arrays import Positions, unit
 from ..data.splits import Fold, together
@@ -92,7 +92,7 @@ class Threshold:
 
 
 @dataclass(frozen=True, eq=False)
-class Abstention:
+class Abstention(EqualByNumber):
     """Out-of-fold predictions of the fitted images, and a sample of their embeddings.
 
     Attributes
@@ -118,12 +118,6 @@ class Abstention:
     group: npt.NDArray[np.int32]
     reference: npt.NDArray[np.float16]
     distance: Distances
-
-    def __eq__(self, other: object) -> bool:
-        """Return whether all is the same, number by number."""
-        return equal_fields(self, other)
-
-    __hash__ = None  # type: ignore[assignment]
 
     def __repr__(self) -> str:
         return f"Abstention({int(self.right.sum())} of {len(self.right)} out-of-fold predictions are right)"

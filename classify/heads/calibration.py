@@ -82,7 +82,7 @@ class Calibrated(ClassifierMixin, BaseEstimator):
         return self
 
     def __sklearn_is_fitted__(self) -> bool:
-        """Say whether the wrapped estimator is fitted."""
+        """Return whether the wrapped estimator is fitted."""
         try:
             check_is_fitted(self._fitted)
         except NotFittedError:

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ...cache.arguments import checked
-from ...cache.embeddings import Embeddings, Rows, equal_fields
+from ...cache.embeddings import Embeddings, EqualByNumber, Rows
 from ...cache.tables import Table
 from ...errors import UsageError
 from ...extract.computing import computing
@@ -29,7 +29,7 @@ _MANY = 2**35  # multiplications that are worth a start of CUDA
 
 
 @dataclass(frozen=True, eq=False)
-class SimilarImages:
+class SimilarImages(EqualByNumber):
     """An image, and those nearest to it.
 
     Attributes
@@ -48,12 +48,6 @@ class SimilarImages:
     rows: Rows = field(repr=False)
     places: Positions = field(repr=False)
     cosines: Floats = field(repr=False)
-
-    def __eq__(self, other: object) -> bool:
-        """Return whether all is the same, number by number."""
-        return equal_fields(self, other)
-
-    __hash__ = None  # type: ignore[assignment]
 
     @property
     def neighbours(self) -> list[Neighbour]:

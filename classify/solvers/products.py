@@ -75,7 +75,7 @@ def _tensor(matrix: Array) -> "Tensor":
 
 @cache
 def _has_wide_vectors() -> bool:
-    """Say whether torch is built with oneDNN and finds AVX-512."""
+    """Return whether torch is built with oneDNN and finds AVX-512."""
     if platform.machine().lower() not in ("x86_64", "amd64"):
         return False
     import torch

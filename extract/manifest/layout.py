@@ -134,7 +134,7 @@ def _outline(top: str, contents: Callable[[str], Contents]) -> _Outline:
 
 
 def _alike(one: _Outline, other: _Outline, shared: int) -> bool:
-    """Say whether two folders hold the same folders: one may lack some, and images beside them are a class's."""
+    """Return whether two folders hold the same folders: one may lack some, and images beside them are a class's."""
     return 2 * shared >= min(len(one.folders), len(other.folders)) and not (one.images and other.images)
 
 

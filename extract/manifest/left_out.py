@@ -46,22 +46,22 @@ _MOST = 5  # names that are said
 
 
 def is_system(name: str) -> bool:
-    """Say whether a file or folder is a system's own, though it is not hidden."""
+    """Return whether a file or folder is a system's own, though it is not hidden."""
     return name.lower() in _SYSTEM
 
 
 def is_left_out(name: str) -> bool:
-    """Say whether a file or folder is hidden or a system's own."""
+    """Return whether a file or folder is hidden or a system's own."""
     return name[:1] == "." or is_system(name)
 
 
 def is_about_images(name: str) -> bool:
-    """Say whether a file that is no image tells of images: a table, vectors, a page."""
+    """Return whether a file that is no image tells of images: a table, vectors, a page."""
     return name.lower().endswith((*_TABLES, *_ABOUT))
 
 
 def is_cache(folder: str) -> bool:
-    """Say whether a folder is a cache of fc7."""
+    """Return whether a folder is a cache of fc7."""
     try:
         return Path(folder, "FORMAT").read_bytes().startswith(b"fc7-cache ")
     except (OSError, ValueError):

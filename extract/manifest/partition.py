@@ -57,7 +57,7 @@ class Partition(NamedTuple):
         return cls(outer * inners + inner + 1, outers * inners)
 
     def has(self, path: str) -> bool:
-        """Say whether a path of the data set is in this part."""
+        """Return whether a path of the data set is in this part."""
         digest = hashlib.blake2b(path.encode("utf-8", "surrogatepass"), digest_size=8).digest()
         return int.from_bytes(digest) % self.of == self.number - 1
 

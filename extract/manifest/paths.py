@@ -145,7 +145,7 @@ def refusal_by_mode(mode: int) -> str:
 
 
 def is_absent(path: str) -> bool:
-    """Say whether there is nothing at a path."""
+    """Return whether there is nothing at a path."""
     try:
         os.stat(split(path)[0] or path)  # noqa: PTH116
     except OSError as error:

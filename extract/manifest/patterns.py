@@ -14,7 +14,7 @@ _ANY = "**"
 
 
 def is_pattern(path: str) -> bool:
-    """Say whether a path is a pattern; a file of that name comes first."""
+    """Return whether a path is a pattern; a file of that name comes first."""
     return glob.has_magic(path) and not os.path.lexists(path)
 
 
