@@ -62,7 +62,6 @@ class Contest:
     # none, `chosen` itself.
     choice: Run
     candidates: Sequence[Run]  # the runs that it was chosen among
-    arms: Sequence[Run]  # the fine-tuned ones and those from elsewhere beside it
     # Its planned tests, by what they are about, in the order of importance; the baseline is last.
     comparisons: Sequence[Comparison]
     names: dict[str, str]  # the labels of all runs, by id
@@ -142,7 +141,7 @@ def contest(runs: Sequence[Run]) -> Contest:
         )
         for planned, pair in zip(plan, pairs, strict=True)
     ]
-    return Contest(runs, chosen, choice, candidates, arms, comparisons, names)
+    return Contest(runs, chosen, choice, candidates, comparisons, names)
 
 
 @dataclass(frozen=True)

@@ -59,12 +59,11 @@ class SeveralDevices:
         self._plan, self._devices = plan, devices
         self._workers = max((workers or cores()) // len(devices), 1)
         self._done = [0] * len(devices)  # images, by device
-        self._total = 0
 
     def run(self, missing: Sequence[bytes], unit_rows: int | None = None) -> dict[bytes, str]:
         """Compute the missing keys; see :meth:`fc7.extract.engines.unit_loop.UnitLoop.run`."""
         pipeline = Pipeline(self._plan._replace(progress=self._report), workers=self._workers)
-        rows, self._total = unit_rows or pipeline.unit_rows(), len(missing)
+        rows = unit_rows or pipeline.unit_rows()
         units, count = -(-len(missing) // rows), len(self._devices)
         bounds = [-(-number * units // count) * rows for number in range(count)] + [len(missing)]  # few units: none
         with contextlib.ExitStack() as stack:
