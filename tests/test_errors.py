@@ -69,7 +69,7 @@ def test_a_verb_names_options(tmp_path, capsys):
 # Of the command line alone, or of other programs.
 _NO_ARGUMENTS = {
     "allow_private_hosts", "allow_redirects", "all", "csv", "deep", "shard", "force_reinstall", "no_deps", "preload",
-    "upgrade", "markdown", "json",
+    "upgrade", "markdown", "json", "mlflow",
 }  # fmt: skip
 
 
