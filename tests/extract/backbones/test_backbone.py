@@ -98,7 +98,7 @@ def test_partial_weights_serve_the_layers_they_reach_and_no_other(checkpoints, p
 
 def test_the_real_vgg16_conv_stack(vgg16_conv_stack, photos, cache_dir):
     source = f"file:{vgg16_conv_stack}"
-    backbone = load_backbone("vgg16", "gap", weights=source)
+    backbone = load_backbone("vgg16", "gap", weights=source, batch_size=4)
     assert backbone.recipes[0].weights == "191e04e14e5117755bd9d5194a00ebcf6a849d8984cc9ee5640103d2f67fbe0a"
     table = extract(read_manifest(photos), backbone)
     assert table.vectors.shape == (4, 512)
@@ -112,7 +112,7 @@ def test_weights_of_another_network_are_refused(checkpoints, cache_dir):
 
 
 @pytest.mark.parametrize("name", ["resnet18", "densenet121", "vit_b_32", "regnet_y_400mf"])
-def test_any_torchvision_network_needs_no_row(name, photos, cache_dir):
+def test_any_torchvision_network_needs_no_row(name, narrow, photos, cache_dir):
     backbone = load_backbone(name, ["penultimate", "logits"], weights="random:0", batch_size=4, dtype="float32")
     fill(read_manifest(photos), [backbone])
     net = architecture(name).construct(0)
@@ -290,7 +290,7 @@ def test_another_image_size_is_part_of_the_recipe(cache_dir):
 
 
 @pytest.mark.parametrize(("name", "layer", "crop"), [("alexnet", "fc7", 40), ("vit_b_16", "penultimate", 256)])
-def test_a_size_that_the_layer_cannot_take_is_refused(cache_dir, name, layer, crop):
+def test_a_size_that_the_layer_cannot_take_is_refused(narrow, cache_dir, name, layer, crop):
     backbone = load_backbone(name, layer, weights="random:0", image_size=(crop, None), device="cpu")
     with pytest.raises(UsageError, match=f"{name} {layer} cannot take image_size {crop}: "):
         backbone.load()

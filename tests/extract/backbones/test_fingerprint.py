@@ -435,9 +435,9 @@ def test_a_users_file_may_have_the_name_of_one_of_pythons(tmp_path):
         folder.mkdir()
         (folder / "tabnanny.py").write_text("import torch\nfrom torch import nn\n" + source.format(folder.name))
     process = (
-        f"import sys\nsys.path[:0] = ['', {str(Path(__file__).parent)!r}]\nimport test_fingerprint as m\n"
+        "import sys\nfrom fc7.extract.backbones.fingerprint import fingerprint\nsys.path.insert(0, '')\n"
         f"for sys.path[0] in {[*map(str, folders)]!r}:\n"
-        "    sys.modules.pop('tabnanny', None); import tabnanny; print(m.of(tabnanny.Net()))"
+        "    sys.modules.pop('tabnanny', None); import tabnanny; print(fingerprint(tabnanny.Net().eval()))"
     )
     done = subprocess.run([sys.executable, "-P", "-c", process], stdout=subprocess.PIPE, text=True, check=True)
     first, second = done.stdout.split()

@@ -14,10 +14,10 @@ from fc7.extract.backbones.network import restore, with_classes
 from fc7.extract.weights.sources import find_weights
 
 
-@pytest.fixture(scope="module")
-def vit(tmp_path_factory):
+@pytest.fixture
+def vit(narrow, tmp_path):
     """A file of a ViT for images of 384 pixels, as SWAG_E2E is, that nobody published."""
-    path = tmp_path_factory.mktemp("vit") / "mine.pth"
+    path = tmp_path / "mine.pth"
     torch.save(torchvision.models.vit_b_16(weights=None, image_size=384).state_dict(), path)
     return path
 
@@ -43,12 +43,12 @@ def test_the_way_on_works(vit, options, cache_dir):
 
 
 @pytest.mark.parametrize("name", ["vit_b_16", "maxvit_t"])
-def test_a_size_that_no_patch_or_window_divides_is_one_line(name, cache_dir):
+def test_a_size_that_no_patch_or_window_divides_is_one_line(name, narrow, cache_dir):
     with pytest.raises(UsageError, match=rf"{name} cannot be made for images of this size, .*250.*: Input [^\n]*$"):
         load_backbone(name, weights="random:0", image_size=(250, 250), device="cpu").load()
 
 
-def test_maxvit_equals_torchvisions(cache_dir):
+def test_maxvit_equals_torchvisions(narrow, cache_dir):
     """Tracing computes constants from its buffers, which must be there."""
     options = {"weights": "random:0", "device": "cpu", "batch_size": 1, "dtype": "float32"}
     backbone = load_backbone("maxvit_t", "logits", **options)

@@ -94,7 +94,7 @@ def test_a_published_densenet_equals_what_torchvision_loads(tmp_path, cache_dir)
         close(found, right(inputs))
 
 
-def test_a_published_vit_equals_what_torchvision_loads(tmp_path, cache_dir):
+def test_a_published_vit_equals_what_torchvision_loads(narrow, tmp_path, cache_dir):
     path = tmp_path / "vit.pth"
     state = as_vit_was_published(drawn("vit_b_32").state_dict())
     torch.save(state, path)
@@ -105,7 +105,7 @@ def test_a_published_vit_equals_what_torchvision_loads(tmp_path, cache_dir):
         close(found, right(inputs))
 
 
-def test_vit_of_another_size_equals_what_torchvision_loads(tmp_path, cache_dir):
+def test_vit_of_another_size_equals_what_torchvision_loads(narrow, tmp_path, cache_dir):
     """As the weights SWAG_E2E, whose images are of 384 pixels."""
     path = tmp_path / "swag.pth"
     net = drawn("vit_b_16", image_size=384)
@@ -169,7 +169,7 @@ def test_a_seeded_stem_leaves_the_generator_alone():
 @pytest.mark.parametrize(
     ("name", "published"), [("densenet121", as_densenet_was_published), ("vit_b_32", as_vit_was_published)]
 )
-def test_fine_tuning_starts_from_published_files(name, published, tmp_path):
+def test_fine_tuning_starts_from_published_files(name, published, narrow, tmp_path):
     path = tmp_path / "published.pth"
     state = lively(seeded(name)).state_dict()
     torch.save(published(state), path)
