@@ -47,8 +47,13 @@ def pytest_collection_finish():
 
 
 def pytest_collection_modifyitems(items):
-    """Begin with what waits for processes of Ray: at the end it would wait alone, beside an idle core."""
-    items.sort(key=lambda item: not item.path.name.startswith(("test_12_", "test_ray_")))
+    """Begin with what waits for processes of Ray, then with long files: at the end they would wait beside idle cores."""
+
+    def begins(item):
+        ray = item.path.name.startswith(("test_12_", "test_ray_"))
+        return not ray, item.path.parent not in (ROOT / "tests", ROOT / "tests" / "faults")
+
+    items.sort(key=begins)
     without = sys.modules.get("sitecustomize")
     for call in getattr(without, "GONE", ()):
         for part, reason in without.NOT_PROMISED.get(call, {}).items():
