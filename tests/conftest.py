@@ -47,7 +47,7 @@ def pytest_collection_finish():
 
 
 def pytest_collection_modifyitems(items):
-    """Begin with what waits for processes of Ray, then with long files: at the end they would wait beside idle cores."""
+    """Begin with what waits for processes of Ray, then with long files: at the end a core would be idle beside them."""
 
     def begins(item):
         ray = item.path.name.startswith(("test_12_", "test_ray_"))
@@ -91,6 +91,13 @@ def fresh_log():
 def fresh_environment():
     """Take back what a test, or a command line that it runs, writes into the environment: --allow-redirects does."""
     with mock.patch.dict(os.environ):
+        yield
+
+
+@pytest.fixture(scope="session", autouse=True)
+def no_power_fails():
+    """Let no test wait for the disk: what one keeps is decided by tests/powerloss.py, and whole processes do sync."""
+    with mock.patch.object(os, "fsync", os.fstat):  # which refuses the same descriptors
         yield
 
 

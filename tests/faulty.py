@@ -88,6 +88,8 @@ def alone(file, function, *, timeout=3600, prefix=(), **parameters):
 def script(functions):
     """Do what :func:`alone` asked for."""
     if sys.argv[1:]:
+        if os.environ.get("FC7_FAULTS") != "full":  # a kill takes nothing from the system, whatever the disk has
+            os.fsync = os.fstat
         name, parameters = sys.argv[1:]
         print(json.dumps(functions[name](**json.loads(parameters))), flush=True)  # noqa: T201
 
