@@ -158,7 +158,7 @@ def _start(ray: Any, folder: Path) -> None:
 def _init(ray: Any, **options: Any) -> None:
     try:
         ray.init(log_to_driver=False, logging_level=logging.ERROR, namespace="fc7", **options)
-    except (ConnectionError, RuntimeError, ValueError, OSError, TimeoutError, ray.exceptions.RayError) as error:
+    except Exception as error:  # a node that starts slowly is an Exception and nothing more
         address, why = options["address"], reason(error)
         if address == "local":
             raise EngineError(f"Ray does not start on this machine: {why}. Without it: --engine local") from error

@@ -591,6 +591,18 @@ class Stub:
         self.open = False
 
 
+@pytest.mark.parametrize("error", [Exception("The current node timed out during startup"), ValueError("no room")])
+def test_a_cluster_that_does_not_start_is_one_line(monkeypatch, error):
+    def init(**options):
+        raise error
+
+    ray = types.SimpleNamespace(is_initialized=lambda: False, init=init, shutdown=lambda: None)
+    monkeypatch.setattr(ray_engine, "require_ray", lambda address: ray)
+    said = rf"^Ray does not start on this machine: .*{error}\. Without it: engine=None$"
+    with pytest.raises(EngineError, match=said), ray_engine.connected(None):
+        pass
+
+
 @pytest.mark.parametrize(("mode", "warned"), [("", True), ("disabled", True), ("token", False)])
 def test_a_cluster_without_token_authentication_is_warned_of(monkeypatch, caplog, mode, warned):
     stub = Stub()
