@@ -99,13 +99,13 @@ class GridHead(ClassifierMixin, BaseEstimator, ABC):
         """Yield the scores of each fold under each point, in any order; `heads` have the parameters of the points."""
 
     def _labelled(self, X: npt.ArrayLike, y: npt.ArrayLike) -> tuple[npt.NDArray[Any], npt.NDArray[Any]]:
-        rows, labels = validate_data(self, X, y, dtype=[np.float64, np.float32])
+        rows, labels = validated(self, X, y, dtype=[np.float64, np.float32])
         check_classification_targets(labels)
         return rows, labels
 
     def _checked(self, X: npt.ArrayLike) -> npt.NDArray[Any]:
         check_is_fitted(self)
-        return np.asarray(validate_data(self, X, dtype=[np.float64, np.float32], reset=False))
+        return np.asarray(validated(self, X, dtype=[np.float64, np.float32], reset=False))
 
 
 class MarginHead(GridHead):
@@ -244,7 +244,7 @@ def row_weights(kind: ClassWeight, labels: npt.NDArray[Any], sample_weight: Floa
 def _sample_weights(weights: npt.ArrayLike, rows: int) -> Floats:
     """Return weights of rows as they can be used; one number is that of all."""
     each = np.full(rows, weights) if isinstance(weights, Real) else weights
-    values = check_array(each, dtype=np.float64, ensure_2d=False, input_name="sample_weight")
+    values = check_array(_in_numpy(each), dtype=np.float64, ensure_2d=False, input_name="sample_weight")
     if values.shape != (rows,):
         raise ValueError(f"sample_weight has the shape {values.shape}: must be ({rows},), one weight for each row.")
     if not (values >= 0).all():
@@ -252,6 +252,20 @@ def _sample_weights(weights: npt.ArrayLike, rows: int) -> Floats:
     if not values.any():
         raise ValueError("Sample weights must contain at least one non-zero number.")  # as scikit-learn says it
     return np.asarray(values)
+
+
+def validated(estimator: Any, *data: Any, **options: Any) -> Any:
+    """Return rows, and labels if there are any, as scikit-learn validates them.
+
+    Tensors become arrays of their own type first: scikit-learn knows no type of torch's, and would round the rows;
+    where it dispatches by the array API, it would take NumPy's types for torch's.
+    """
+    return validate_data(estimator, *map(_in_numpy, data), **options)
+
+
+def _in_numpy(data: Any) -> Any:
+    is_tensor = hasattr(data, "__dlpack__") and not isinstance(data, np.ndarray)
+    return np.asarray(data) if is_tensor else data
 
 
 def positive(**named: float) -> Any:

@@ -5,10 +5,10 @@ from typing import TYPE_CHECKING, Any, NoReturn
 import numpy as np
 import numpy.typing as npt
 from sklearn.base import BaseEstimator, ClassifierMixin
-from sklearn.utils.validation import check_is_fitted, validate_data
+from sklearn.utils.validation import check_is_fitted
 
 from ...errors import UsageError
-from .base import exported
+from .base import exported, validated
 
 if TYPE_CHECKING:
     import torch
@@ -81,7 +81,7 @@ class ClassifierStack(ClassifierMixin, BaseEstimator):
         import torch
 
         check_is_fitted(self)
-        rows = validate_data(self, X, dtype=np.float32, reset=False)
+        rows = validated(self, X, dtype=np.float32, reset=False)
         with torch.inference_mode():
             logits = self.module()(torch.from_numpy(rows)).numpy().astype(np.float64)
         return np.asarray(logits[:, 1] - logits[:, 0] if len(self.classes_) == 2 else logits)

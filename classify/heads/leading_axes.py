@@ -5,10 +5,10 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 from sklearn.base import BaseEstimator, ClassNamePrefixFeaturesOutMixin, TransformerMixin
-from sklearn.utils.validation import check_is_fitted, validate_data
+from sklearn.utils.validation import check_is_fitted
 
 from ..solvers.eigenbasis import Eigenbasis
-from .base import exported
+from .base import exported, validated
 
 
 @exported
@@ -31,7 +31,7 @@ class LeadingAxes(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimat
 
     def fit(self, X: npt.ArrayLike, y: Any = None) -> "LeadingAxes":
         """Find the axes of ``X``, ``(n, d)``."""
-        rows = validate_data(self, X, dtype=[np.float32, np.float64])
+        rows = validated(self, X, dtype=[np.float32, np.float64])
         basis = Eigenbasis(rows)
         components = basis.restore(np.eye(len(basis.values))[: self.count])
         self.components_ = (components if len(components) else np.zeros((1, basis.dim))).astype(rows.dtype)
@@ -45,6 +45,6 @@ class LeadingAxes(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimat
     def transform(self, X: npt.ArrayLike) -> npt.NDArray[Any]:
         """Return ``(n, axes)``."""
         check_is_fitted(self)
-        rows = validate_data(self, X, dtype=[np.float32, np.float64], reset=False)
+        rows = validated(self, X, dtype=[np.float32, np.float64], reset=False)
         axes = self.components_.astype(np.float64).T
         return Eigenbasis(rows).margins(None, axes, np.zeros(axes.shape[1])).astype(rows.dtype)

@@ -6,10 +6,10 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 from sklearn.base import BaseEstimator, OneToOneFeatureMixin, TransformerMixin
-from sklearn.utils.validation import check_is_fitted, validate_data
+from sklearn.utils.validation import check_is_fitted
 
 from ..arrays import Floats, unit
-from .base import exported
+from .base import exported, validated
 
 BLOCK = 2048  # rows that are turned into float64 at once
 
@@ -23,13 +23,13 @@ class UnitRows(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
 
     def fit(self, X: npt.ArrayLike, y: Any = None) -> "UnitRows":
         """Learn nothing but the number of columns."""
-        validate_data(self, X, dtype=[np.float32, np.float64])
+        validated(self, X, dtype=[np.float32, np.float64])
         return self
 
     def transform(self, X: npt.ArrayLike) -> npt.NDArray[Any]:
         """Return ``(n, d)``; a row of zeros stays one."""
         check_is_fitted(self, "n_features_in_")
-        return unit(validate_data(self, X, dtype=[np.float32, np.float64], reset=False))
+        return unit(validated(self, X, dtype=[np.float32, np.float64], reset=False))
 
 
 @exported
@@ -44,7 +44,7 @@ class OneScale(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
 
     def fit(self, X: npt.ArrayLike, y: Any = None) -> "OneScale":
         """Measure the rows."""
-        rows = validate_data(self, X, dtype=[np.float32, np.float64])
+        rows = validated(self, X, dtype=[np.float32, np.float64])
         largest = float(np.abs(rows).max()) or 1.0  # float64 has no square of the longest rows that it has
         shares = rows / rows.dtype.type(largest)
         self.scale_ = (
@@ -55,7 +55,7 @@ class OneScale(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
     def transform(self, X: npt.ArrayLike) -> npt.NDArray[Any]:
         """Return ``(n, d)``."""
         check_is_fitted(self, "scale_")
-        rows = validate_data(self, X, dtype=[np.float32, np.float64], reset=False)
+        rows = validated(self, X, dtype=[np.float32, np.float64], reset=False)
         return np.asarray(np.divide(rows, np.float64(self.scale_), out=np.empty_like(rows), casting="same_kind"))
 
 
@@ -75,7 +75,7 @@ class StandardRows(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
 
     def fit(self, X: npt.ArrayLike, y: Any = None) -> "StandardRows":
         """Measure the columns, in float64."""
-        rows = validate_data(self, X, dtype=[np.float32, np.float64])
+        rows = validated(self, X, dtype=[np.float32, np.float64])
         self.mean_ = rows.mean(axis=0, dtype=np.float64)
         squares = sum(np.square(rows[block] - self.mean_).sum(axis=0) for block in _blocks(len(rows)))
         spread = np.asarray(squares / len(rows), np.float64)
@@ -87,7 +87,7 @@ class StandardRows(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
     def transform(self, X: npt.ArrayLike) -> npt.NDArray[Any]:
         """Return ``(n, d)``."""
         check_is_fitted(self, "scale_")
-        rows = validate_data(self, X, dtype=[np.float32, np.float64], reset=False)
+        rows = validated(self, X, dtype=[np.float32, np.float64], reset=False)
         prepared: npt.NDArray[Any] = np.empty_like(rows)
         for block in _blocks(len(rows)):
             prepared[block] = (rows[block] - self.mean_) / self.scale_

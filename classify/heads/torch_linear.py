@@ -9,11 +9,21 @@ from sklearn.model_selection import train_test_split
 from sklearn.utils import check_random_state
 from sklearn.utils.class_weight import compute_sample_weight
 from sklearn.utils.multiclass import check_classification_targets
-from sklearn.utils.validation import validate_data
 
 from ..arrays import Floats, Positions
 from ..solvers.eigenbasis import Eigenbasis
-from .base import ClassWeight, Folds, FoldScores, HeldScores, LogLinear, exported, grouped, positive, probabilities
+from .base import (
+    ClassWeight,
+    Folds,
+    FoldScores,
+    HeldScores,
+    LogLinear,
+    exported,
+    grouped,
+    positive,
+    probabilities,
+    validated,
+)
 
 if TYPE_CHECKING:
     from ..solvers.sgd import Descent
@@ -141,7 +151,7 @@ class TorchLinear(LogLinear):
             raise ValueError("classes must be passed on the first call to partial_fit.")
         if self.class_weight == "balanced":
             raise ValueError("class_weight 'balanced' is not supported for partial_fit: pass the weights as a dict.")
-        rows, labels = validate_data(self, X, y, dtype=np.float32, reset=fresh)
+        rows, labels = validated(self, X, y, dtype=np.float32, reset=fresh)
         check_classification_targets(labels)
         known = np.unique(np.asarray(classes)) if classes is not None else self.classes_
         if not fresh and not np.array_equal(known, self.classes_):
@@ -231,7 +241,7 @@ class TorchLinear(LogLinear):
             fitted, held = map(np.sort, parts)
             watched = {"train": fitted, "held": held}
         if validation is not None:
-            new_rows = validate_data(self, validation[0], dtype=np.float32, reset=False)
+            new_rows = validated(self, validation[0], dtype=np.float32, reset=False)
         patience = self.n_iter_no_change if self.early_stopping else np.inf
         self.curves_: list[dict[str, float]] = []
         epochs = self._epochs(basis, y, [fitted], [self.learning_rate], rotated=False)

@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import sklearn
+from sklearn.base import clone
 from sklearn.model_selection import GroupKFold, cross_validate
 from sklearn.pipeline import make_pipeline
 from sklearn.utils import estimator_html_repr
@@ -61,6 +62,22 @@ def test_tensors_of_the_processor_are_taken_and_answered_by_arrays(rows, name):
     answered = head.fit(torch.from_numpy(X), y).predict(torch.from_numpy(X))
     assert isinstance(answered, np.ndarray)
     assert (answered == expected).all()
+
+
+@pytest.mark.filterwarnings("ignore:.*SCIPY_ARRAY_API")
+@pytest.mark.parametrize(
+    "name", [*FAST, "UnitRows", "OneScale", "StandardRows", "LeadingAxes", "RbfSVM", "TorchLinear"]
+)
+def test_tensors_give_the_same_where_scikit_learn_dispatches_them(rows, name, monkeypatch):
+    import torch
+
+    X, y = rows[0], np.repeat(range(3), 10)
+    monkeypatch.setenv("SCIPY_ARRAY_API", "1")
+    with sklearn.config_context(array_api_dispatch=True):
+        estimator = getattr(heads, name)().fit(torch.from_numpy(X), torch.from_numpy(y))
+        answer = "transform" if hasattr(estimator, "transform") else "predict"
+        found = getattr(estimator, answer)(torch.from_numpy(X))
+    assert (np.asarray(found) == getattr(clone(estimator).fit(X, y), answer)(X)).all()
 
 
 @pytest.mark.parametrize("name", ["UnitRows", "OneScale", "StandardRows", "LeadingAxes"])
