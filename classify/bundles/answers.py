@@ -1,5 +1,6 @@
 """From probabilities and a distance to an answer: its threshold, sets of classes, images unlike the fitted ones."""
 
+import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -8,12 +9,15 @@ from typing import Any, Self
 import numpy as np
 import numpy.typing as npt
 
+from ...cache.tables import counted
 from ...errors import DataError, UsageError
 from ..arrays import Floats
 from ..data.neighbour import Neighbour
 from ..evaluation.abstention import Abstention, Threshold
 from ..evaluation.expected_cost import least_cost
 from .prediction import ByClass, Prediction, compact, require_distinct
+
+logger = logging.getLogger(__name__)
 
 UNLIKE = ("flag", "not-sure")  # what is done with images unlike the fitted ones
 
@@ -103,6 +107,16 @@ class AnswerRules:
             unlike=unlike,
             classes=members,
             neighbours=neighbours,
+        )
+
+
+def say_centre_crops(views: int) -> None:
+    """Warn where thresholds are used on other probabilities than those that they were measured on."""
+    if views:
+        logger.warning(
+            "Thresholds are measured on centre crops, and this head averages over %s as well: what they promise holds "
+            "for centre crops only. To keep the promise, fit without averaged views.",
+            counted(views, "random view"),
         )
 
 

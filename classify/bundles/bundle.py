@@ -31,7 +31,7 @@ from ..data.joint import side_by_side
 from ..evaluation.abstention import CONFIDENCE, Abstention, Threshold
 from ..records.licences import licences
 from ..records.runs import versions
-from .answers import AnswerRules, require_measured
+from .answers import AnswerRules, require_measured, say_centre_crops
 from .backbones import LoadedBackbones, own_backbone, require_same
 from .cost_matrix import check_costs, require_one, say_shifted
 from .fitted_images import FittedImages, require_kept
@@ -138,11 +138,13 @@ class Bundle:
             `max_error` is not a share, or a class is called ``not sure``.
         """
         embeddings, run = fitted.embeddings, fitted.run
+        views = len(embeddings.views) if run.protocol["average_views"] else 0
+        if max_error is not None:
+            say_centre_crops(views)
         return cls(
             fitted.estimator, embeddings.classes, embeddings.recipe, embeddings.weights_source,
             run={name: getattr(run, name) for name in _KEPT},
-            views=len(embeddings.views) if run.protocol["average_views"] else 0,
-            abstention=fitted.abstention, max_error=max_error, confidence=confidence,
+            views=views, abstention=fitted.abstention, max_error=max_error, confidence=confidence,
             fitted_images=FittedImages.of(embeddings, fitted.rows) if with_neighbours else None,
         )  # fmt: skip
 
@@ -275,6 +277,8 @@ class Bundle:
         )  # fmt: skip
         if bundle.costs is not None:
             say_shifted(bundle.run)
+        if bundle.threshold or coverage is not None:
+            say_centre_crops(self.views)
         require_kept(self.fitted_images, neighbours)
         new_images = NewImages(images)
         machine = {"device": device, "batch_size": batch_size, "cache": cache, "progress": progress}

@@ -46,7 +46,7 @@ def write_predictions(
         words = ("answered", number["answered"]), ("not sure", number["not_sure"]), ("rejected", number["rejected"])
         values = {
             "headline": f"{counted(number['files'], 'image')}: "
-            + ", ".join(f"{count} {word}" for word, count in words if count or word == "answered"),
+            + ", ".join(f"{count:,} {word}" for word, count in words if count or word == "answered"),
             "rows": rows[:_CLASSES],
             "left_out": len(rows) - len(rows[:_CLASSES]),
             "unlike": number["unlike"],

@@ -52,7 +52,7 @@ _NEIGHBOURS = "name the K nearest fitted images, of a bundle by fit --with-neigh
 _COVERAGE = "a set of classes for each image, which holds the right one for this share of images (default: none)"
 _CONDITIONAL = "--coverage for the images of every class, not of all together"
 _UNLIKE_OPTION = "flag images unlike the fitted ones, or answer `not sure` there, too (default: flag)"
-_UNLIKE = "Unlike the images that the head was fitted on: %d of %s (so are %s of those themselves)."
+_UNLIKE = "Unlike the images that the head was fitted on: %s of %s (so are %s of those themselves)."
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:
@@ -109,8 +109,8 @@ def run(arguments: Arguments, progress: Progress) -> Answer:
     numbers = counts(predictions)
     threshold = bundle.abstaining(arguments.max_error, arguments.confidence).threshold
     if threshold or arguments.unlike == "not-sure":
-        said = (numbers[name] for name in ("answered", "not_sure", "rejected"))
-        logger.info("%s: %d answered, %d not sure, %d rejected.", counted(numbers["files"], "file"), *said)
+        said = (f"{numbers[name]:,}" for name in ("answered", "not_sure", "rejected"))
+        logger.info("%s: %s answered, %s not sure, %s rejected.", counted(numbers["files"], "file"), *said)
     if threshold and labelled:
         logger.info("The head %s.", threshold)
     if arguments.coverage is not None and labelled:
@@ -123,7 +123,7 @@ def run(arguments: Arguments, progress: Progress) -> Answer:
             sets,
         )
     if numbers["unlike"]:
-        logger.info(_UNLIKE, numbers["unlike"], counted(len(labelled), "image"), f"{RARE:.0%}")
+        logger.info(_UNLIKE, f"{numbers['unlike']:,}", counted(len(labelled), "image"), f"{RARE:.0%}")
     as_json = arguments.json or (file and file.as_json)  # dicts of many classes take much memory
     payload = {
         "predictions": [prediction.to_dict() for prediction in predictions] if as_json else None,
@@ -136,7 +136,7 @@ def run(arguments: Arguments, progress: Progress) -> Answer:
         path = str(file.write(predictions, payload, arguments.top, progress=progress))
         rejected = len(predictions) - len(labelled)
         text = f"Wrote {counted(len(labelled), 'prediction')} to {plain(path)}" + (
-            f"; rejected: {rejected}" if rejected else ""
+            f"; rejected: {rejected:,}" if rejected else ""
         )
         text = "\n".join([text, *map(plain, beside([Path(path)]))])
         return Answer(payload | {"file": path}, text, code)

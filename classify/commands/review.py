@@ -111,9 +111,9 @@ def _summary(review: "Review", arguments: Arguments) -> str:
     if not path.exists():
         return "Nothing was decided, nothing written."
     decided = (
-        f"{counted(counts['reviewed'], 'image')} reviewed, {counts['relabelled']} relabelled, {counts['bad']} bad."
+        f"{counted(counts['reviewed'], 'image')} reviewed, {counts['relabelled']:,} relabelled, {counts['bad']:,} bad."
     )
-    decided += f" {counts['unlabelled']} have no label." if counts["unlabelled"] else ""
+    decided += f" {counts['unlabelled']:,} have no label." if counts["unlabelled"] else ""
     bundle = path.with_name(f"{path.stem.removesuffix('-labels')}.fc7").name
     after = [command(arguments, "fit", data=path, output=bundle), command(arguments, "review")]
     lines = [f"{decided} Wrote {plain(str(path))}. Fit on it, or go on:", *map(plain, after)]

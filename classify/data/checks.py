@@ -42,7 +42,8 @@ def labelled_images(manifest: Manifest) -> tuple[Manifest, int]:
 def say_unlabelled(number: int, images: int) -> None:
     """Say how many images have no label, if any."""
     if number:
-        logger.info("fc7: %d of %d images have no label. They are neither fitted nor evaluated.", number, images)
+        of = f"{number:,} of {images:,}"
+        logger.info("fc7: %s images have no label. They are neither fitted nor evaluated.", of)
 
 
 def say_missing(labels: Iterable[str], groups: Iterable[str]) -> None:

@@ -38,8 +38,8 @@ def in_common(tables: Sequence[Embeddings]) -> list[Embeddings]:
     names = few([f"{table.recipe.backbone} {table.recipe.layer}" for table in lacking])
     if not kept[0].any():
         raise DataError(f"No image has embeddings of all backbones: see what {names} rejected, or leave it out.")
-    logger.warning("fc7: images that %s rejected are left out of all, so that runs are compared on the same: %d left",
-                   names, kept[0].sum())  # fmt: skip
+    logger.warning("fc7: images that %s rejected are left out of all, so that runs are compared on the same: %s left",
+                   names, f"{kept[0].sum():,}")  # fmt: skip
     return [table[np.flatnonzero(rows)] for table, rows in zip(tables, kept, strict=True)]
 
 

@@ -79,14 +79,14 @@ class Threshold:
         if not self.answered:
             why = "no number of images can promise that no answer is wrong"
             if self.needed > self.images:
-                why = f"even without a mistake it takes {self.needed} images, and there are {self.images}"
+                why = f"even without a mistake it takes {self.needed:,} images, and there are {self.images:,}"
             elif self.needed:
-                why = f"too many answers are wrong, the surest ones among them; without any it would take {self.needed}"
+                why = f"too many answers are wrong, the surest ones too; without any it would take {self.needed:,}"
             asked = f"an error of at most {self.max_error:g} with confidence {self.confidence:g}"
             return f"cannot promise {asked} and answers nothing: {why}"
         return (
             f"answers from probability {self.probability:.3f}: out-of-fold {self.answered / self.images:.1%} of the "
-            f"images, {self.wrong} of {self.answered} wrongly. With confidence {self.confidence:g} at most "
+            f"images, {self.wrong:,} of {self.answered:,} wrongly. With confidence {self.confidence:g} at most "
             f"{self.bound:.3f} of such answers are wrong; {self.max_error:g} was asked for"
         )
 

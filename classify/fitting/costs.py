@@ -54,8 +54,8 @@ def foresee(
             name for name in QUICK if 10 * fits(HEADS[name], protocol, shared) * HEADS[name].seconds(*size) < seconds
         ]
         advice = f" Quicker: {', '.join(quicker)}." if quicker else ""
-        logger.warning("%s will take about %.0f minutes on %d rows of %d classes.%s",
-                       head.name, seconds / 60, rows, classes, advice)  # fmt: skip
+        logger.warning("%s will take about %.0f minutes on %s rows of %s classes.%s",
+                       head.name, seconds / 60, f"{rows:,}", f"{classes:,}", advice)  # fmt: skip
 
 
 def _memory(head: Head, images: int, size: tuple[int, int, int]) -> float:

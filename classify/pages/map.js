@@ -255,7 +255,7 @@ const pointMap = (() => {
     );
     const select = (places) => {
       marked = new Set(places);
-      said.textContent = `${places.length} image${places.length === 1 ? "" : "s"} selected`;
+      said.textContent = `${places.length.toLocaleString("en")} image${places.length === 1 ? "" : "s"} selected`;
       hooks.select(places);
       draw();
     };

@@ -40,7 +40,7 @@ for (const filter of document.querySelectorAll(".filter")) {
       row.hidden = !words.every((word) => text.includes(word));
     }
     const left = rows.filter((row) => !row.hidden).length;
-    matching.textContent = left === rows.length ? "" : `${left} of ${rows.length} runs`;
+    matching.textContent = left === rows.length ? "" : `${left.toLocaleString("en")} of ${rows.length.toLocaleString("en")} runs`;
   });
 }
 const WINDOW = 96; // tiles of a gallery that are drawn at a time

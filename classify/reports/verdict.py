@@ -51,7 +51,7 @@ def overlap(title: str, sets: Mapping[str, Sequence[Run]]) -> list[str]:
     before = [name for name in sets if name != title][: list(sets).index(title)]
     shared = [(len(keys[title] & keys[name]), name) for name in before]
     return [
-        f"{'All of these' if number == len(keys[title]) else f'{number} of these {len(keys[title])}'} images "
+        f"{'All of these' if number == len(keys[title]) else f'{number:,} of these {len(keys[title]):,}'} images "
         f"{'are' if number == len(keys[title]) else are(number)} in "
         f"“{name}”, too, so the two results are not independent."
         for number, name in shared

@@ -14,6 +14,7 @@ import sys
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
+from traceback import walk_tb
 from typing import Any, Self
 
 from ...cache.arguments import checked
@@ -124,7 +125,11 @@ def connected(address: str | None) -> Iterator[Any]:
             folder = _folder()
             stack.callback(shutil.rmtree, folder, ignore_errors=True)
             stack.callback(ray.shutdown)
-            _start(ray, folder)
+            try:
+                _start(ray, folder)
+            except BaseException as error:
+                _end_node(error)
+                raise
         else:
             stack.callback(ray.shutdown)
             _init(ray, address=address)
@@ -153,6 +158,15 @@ def _start(ray: Any, folder: Path) -> None:
     node_address = ray.util.get_node_ip_address()
     if node_address != "127.0.0.1":  # Ray was imported before us, with other settings
         logger.warning("Ray listens on %s, not on this machine's loopback only.", node_address)
+
+
+def _end_node(error: BaseException) -> None:
+    """End the processes of a node that did not start, which only the error still has: Ray leaves them until we end."""
+    frames = (frame for cause in (error, error.__cause__) if cause for frame, _ in walk_tb(cause.__traceback__))
+    for node in {id(node): node for node in (frame.f_locals.get("self") for frame in frames)}.values():
+        if hasattr(node, "kill_all_processes"):
+            with contextlib.suppress(Exception):  # what matters is why it did not start
+                node.kill_all_processes(check_alive=False, allow_graceful=False)
 
 
 def _init(ray: Any, **options: Any) -> None:

@@ -278,7 +278,8 @@ def _if_classes(captions: dict[str, dict[str, str]]) -> dict[str, dict[str, str]
     different = len({text for texts in captions.values() for text in texts.values()})
     if 2 * different <= count:
         return captions
-    logger.info("fc7: %d different texts beside %d images are taken for captions, not for labels.", different, count)
+    numbers = f"{different:,} different texts beside {count:,} images"
+    logger.info("fc7: %s are taken for captions, not for labels.", numbers)
     return {archive: {} for archive in captions}
 
 

@@ -1,5 +1,5 @@
 // What is shown around the images: how many there are of what, the filters, and what is done with all that are selected.
-import { at, bdi, curve, make, plural } from "./make.js";
+import { at, bdi, curve, grouped, make, plural } from "./make.js";
 import { MANY, acts, classes, page, recent, selected } from "./state.js";
 
 const ABOUT = {
@@ -30,13 +30,13 @@ export function frame() {
   if (!at("curve").hidden) curve(at("curve").firstElementChild, now.curve);
   const { relabelled, bad, reviewed } = now.counts;
   at("sums").replaceChildren(
-    `${plural(now.images, "image")}, ${reviewed} reviewed, ${relabelled} relabelled, ${bad} bad \u00b7 `,
+    `${plural(now.images, "image")}, ${grouped(reviewed)} reviewed, ${grouped(relabelled)} relabelled, ${grouped(bad)} bad \u00b7 `,
     now.changes ? "written to " : "decisions go to ", bdi(now.file));
   tabs();
   at("grid").setAttribute("aria-labelledby", list === "like" ? "about" : `tab-${list}`);
   at("grid").dataset.list = list;
   at("undo").disabled = !now.changes;
-  at("undo").textContent = now.changes ? `Undo (${now.changes})` : "Undo";
+  at("undo").textContent = now.changes ? `Undo (${grouped(now.changes)})` : "Undo";
   const filtered = at("find").value.trim() || at("of").value;
   at("about").textContent = ABOUT[list === "uncertain" && !judged ? "unjudged" : list] + (filtered ? ` ${plural(order.length, "image")} found.` : "");
   at("empty").hidden = order.length > 0;
@@ -65,8 +65,8 @@ function tabs() {
     tab.setAttribute("aria-selected", String(mine));
     tab.tabIndex = mine ? 0 : -1;
     const count = tab.querySelector("span");
-    if (mine && !(page.list in counts)) count.textContent = page.waits ? "" : page.order.length;
-    else if (tab.dataset.list in counts) count.textContent = counts[tab.dataset.list];
+    if (mine && !(page.list in counts)) count.textContent = page.waits ? "" : grouped(page.order.length);
+    else if (tab.dataset.list in counts) count.textContent = grouped(counts[tab.dataset.list]);
   }
 }
 

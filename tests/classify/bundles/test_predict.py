@@ -246,7 +246,7 @@ def test_images_in_memory_are_answered_as_their_files_are(home, bundle, options,
     assert len(forwards) > seen, "images in memory pass by the cache"
 
 
-def test_a_given_backbone_gives_the_views_that_the_head_averages_over(bundle, options, tmp_path):
+def test_a_given_backbone_gives_the_views_that_the_head_averages_over(bundle, options, tmp_path, caplog):
     asked = [noisy(tmp_path / "a.png", COLOURS["red"], 901)]
     plain, several = (
         load_backbone("squeezenet1_1", "gap", weights="random:0", views=views, **options) for views in (0, 2)
@@ -257,6 +257,13 @@ def test_a_given_backbone_gives_the_views_that_the_head_averages_over(bundle, op
     averaged = averaging.predict(asked, **options)
     assert averaging.predict(asked, backbone=several, **options) == averaged
     assert averaged[0].probabilities != alone[0].probabilities
+    assert "centre crops" not in caplog.text
+    for promise in ({"max_error": 0.3}, {"coverage": 0.9}):
+        caplog.clear()
+        bundle.predict(asked, **promise, **options)
+        assert "centre crops" not in caplog.text
+        averaging.predict(asked, **promise, **options)
+        assert "averages over 2 random views as well: what they promise holds for centre crops only" in caplog.text
     with pytest.raises(BundleError, match="averages over 2 random views, and the backbone gives 0"):
         averaging.predict(asked, backbone=plain, **options)
 

@@ -68,7 +68,7 @@ def test_a_threshold_says_what_it_does():
     ("images", "mistakes", "error", "why"),
     [
         (60, 0, 0.02, "even without a mistake it takes 114 images, and there are 60"),
-        (200, 50, 0.02, "too many answers are wrong, the surest ones among them; without any it would take 114"),
+        (200, 50, 0.02, "too many answers are wrong, the surest ones too; without any it would take 114"),
         (200, 0, 0, "no number of images can promise that no answer is wrong"),
     ],
 )

@@ -2,6 +2,7 @@
 
 import contextlib
 import hashlib
+import importlib
 import logging
 import os
 import pickle
@@ -613,6 +614,30 @@ def test_a_cluster_without_token_authentication_is_warned_of(monkeypatch, caplog
         assert "num_cpus" not in stub.given
     assert not stub.open
     assert ("without token authentication" in caplog.text) == warned
+
+
+@pytest.mark.parametrize("why", [RuntimeError("no raylet"), KeyboardInterrupt()])
+def test_a_node_that_does_not_start_leaves_no_processes(monkeypatch, why):
+    """Ray's own would live as long as this process does."""
+    ended = []
+
+    class Node:
+        def __init__(self):
+            self.start()
+
+        def start(self):
+            raise why
+
+        def kill_all_processes(self, **options):
+            ended.append(options)
+
+    stub = Stub()
+    stub.init = lambda **given: Node()
+    monkeypatch.setattr(ray_engine, "require_ray", lambda address: stub)
+    with pytest.raises((EngineError, KeyboardInterrupt)), ray_engine.connected(None):
+        pytest.fail("it did not start")
+    assert ended == [{"check_alive": False, "allow_graceful": False}]
+    assert "kill_all_processes" in vars(importlib.import_module("ray._private.node").Node)
 
 
 def test_addresses_and_versions_that_do_not_do(monkeypatch):
