@@ -162,11 +162,11 @@ def _start(ray: Any, folder: Path) -> None:
 
 def _end_node(error: BaseException) -> None:
     """End the processes of a node that did not start, which only the error still has: Ray leaves them until we end."""
-    frames = (frame for cause in (error, error.__cause__) if cause for frame, _ in walk_tb(cause.__traceback__))
-    for node in {id(node): node for node in (frame.f_locals.get("self") for frame in frames)}.values():
-        if hasattr(node, "kill_all_processes"):
-            with contextlib.suppress(Exception):  # what matters is why it did not start
-                node.kill_all_processes(check_alive=False, allow_graceful=False)
+    for cause in filter(None, (error, error.__cause__)):
+        for frame, _ in walk_tb(cause.__traceback__):
+            if end := getattr(frame.f_locals.get("self"), "kill_all_processes", None):
+                with contextlib.suppress(Exception):  # what matters is why it did not start
+                    end(check_alive=False, allow_graceful=False)
 
 
 def _init(ray: Any, **options: Any) -> None:

@@ -623,9 +623,6 @@ def test_a_node_that_does_not_start_leaves_no_processes(monkeypatch, why):
 
     class Node:
         def __init__(self):
-            self.start()
-
-        def start(self):
             raise why
 
         def kill_all_processes(self, **options):
