@@ -206,7 +206,7 @@ _ROWS = (
             random_state=seed,
         ),
         class_weight="head__class_weight",
-        seconds=lambda n, d, k: 50 * k * (1e-3 + 1e-7 * n),
+        seconds=lambda n, d, k: 50 * k * (5e-4 + 1e-7 * n),
     ),
     Head(
         "mlp",

@@ -261,7 +261,7 @@ def _how(rounds: Sequence[Mapping[str, int]], last: Stage) -> list[str]:
     first, *later = rounds
     texts = [
         f"Of {first['candidates']} candidates {first['went_on']} went on after {counted(first['images'], 'image')}",
-        *(f"{row['went_on']} after {row['images']}" for row in later),
+        *(f"{row['went_on']} after {row['images']:,}" for row in later),
     ]
     run = next(iter(last.best.values()))
     where = f"evaluated {on(run)}: no sample had images of it"

@@ -86,7 +86,7 @@ export function bar() {
   picked.hidden = !selected.size;
   if (!selected.size) return;
   const labels = classes().length <= MANY ? classes() : recent.slice(0, MANY);
-  picked.replaceChildren(make("b", {}, `${selected.size} selected`), ...labels.map((name) => make("button", {
+  picked.replaceChildren(make("b", {}, `${grouped(selected.size)} selected`), ...labels.map((name) => make("button", {
     type: "button", "data-label": name, onclick: () => acts.decide([...selected], name),
   }, bdi(name))), make("button", { type: "button", onclick: () => acts.other([...selected]) }, "another class\u2026"),
   make("button", { type: "button", "data-confirm": true, onclick: () => acts.confirm([...selected]) }, "right as they are"),

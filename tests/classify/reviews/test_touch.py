@@ -111,6 +111,7 @@ def test_a_lasso_in_a_review_of_a_thousand_classes(browser, served):
     page = Page(browser, desk)
     width(browser, 390)
     page.load()
+    assert "1,000 images, 0 reviewed" in page.find("#sums").text
     assert page.browser.execute_script("return document.getElementById('of').options.length") == 1001
     finger(page, "#plane")
     page.wait("return document.querySelectorAll('#map .tools button').length === 4")
@@ -118,7 +119,7 @@ def test_a_lasso_in_a_review_of_a_thousand_classes(browser, served):
     page.wait("return document.querySelector('#map .tools [aria-pressed=true]') !== null")
     lasso(browser, page.find("#map .over"))
     page.wait("return !document.getElementById('picked').hidden")
-    assert page.find("#picked b").text == "1000 selected"
+    assert page.find("#picked b").text == "1,000 selected"
     finger(page, "#picked [data-confirm]")
     page.wait("return document.getElementById('picked').hidden")
     assert len({decision.label for decision in desk.review.decided.values()}) == 1000
