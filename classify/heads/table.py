@@ -187,7 +187,7 @@ _ROWS = (
         "random-forest",
         lambda seed: _new("sklearn.ensemble:RandomForestClassifier", min_samples_leaf=3, random_state=seed),
         class_weight="class_weight",
-        seconds=lambda n, d, k: 100 * n * log2(n) * d**0.5 * (2e-8 + 5e-10 * k),
+        seconds=lambda n, d, k: 0.12 + 100 * n * log2(n) * (6e-8 + d**0.5 * (2e-8 + 1e-9 * k)),
         memory=lambda n, d, k: 100 * 0.7 * n * (64 + 8 * k),
     ),
     # Thousands of columns cost these two ten times as much, and bring nothing. Trees that split as soon as there are
