@@ -101,6 +101,17 @@ def no_power_fails():
         yield
 
 
+@pytest.fixture(scope="session", autouse=True)
+def one_thread():
+    """Problems this small are slower on several threads, many times so while the machine is busy."""
+    import torch
+    from threadpoolctl import threadpool_limits
+
+    torch.set_num_threads(1)
+    with threadpool_limits(1):
+        yield
+
+
 @pytest.fixture
 def semaphores():
     """Skip where processes cannot share semaphores, because /dev/shm is missing or may not be written."""

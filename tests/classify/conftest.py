@@ -280,19 +280,6 @@ def table_fixture():
     return table
 
 
-@pytest.fixture(scope="session", autouse=True)
-def one_thread():
-    """Problems this small are slower on several threads, many times so while the machine is busy."""
-    import torch
-    from threadpoolctl import threadpool_limits
-
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    with threadpool_limits(1):
-        yield
-    torch.set_num_threads(threads)
-
-
 @pytest.fixture(scope="module")
 def browser(tmp_path_factory):
     driver = chromium.start(tmp_path_factory.mktemp("profile"))

@@ -198,6 +198,7 @@ def test_bf16_stays_close_to_fp32(photos, cache_dir):
 
 def test_the_gain_of_bf16_is_measured_on_one_thread_and_leaves_their_number(monkeypatch):
     before, used = torch.get_num_threads(), []
+    torch.set_num_threads(2)
     measure = torch_runtime._seconds_of_product
 
     def noted(dtype):
@@ -207,7 +208,8 @@ def test_the_gain_of_bf16_is_measured_on_one_thread_and_leaves_their_number(monk
     monkeypatch.setattr(torch_runtime, "_seconds_of_product", noted)
     assert torch_runtime.bfloat16_gain() > 0
     assert used == [1, 1]
-    assert torch.get_num_threads() == before
+    assert torch.get_num_threads() == 2
+    torch.set_num_threads(before)
 
 
 def test_bf16_is_warned_of_where_it_is_slower(cache_dir, monkeypatch, caplog):
