@@ -57,9 +57,10 @@ class WorkerSpec(NamedTuple):
 
 
 class Ready(NamedTuple):
-    """A worker that has loaded: where it is, and what it reaches."""
+    """A worker that has loaded: where it is, and what it reaches, which the log says."""
 
     host: str
+    commits: bool
     sees_images: bool
 
 
@@ -139,7 +140,7 @@ class Worker:
                     backbone.load()
                 self._backbones.append(backbone)
             self._engines = engines_of(self._backbones)
-        return Ready(host, sees_images=_has(spec.sample, spec.key))
+        return Ready(host, self._commits, sees_images=_has(spec.sample, spec.key))
 
     def _run(self, keys: Sequence[bytes], files: Sequence[str | bytes], sinks: Sequence[BufferSink]) -> UnitResult:
         clock = self._clock = Clock()

@@ -362,7 +362,7 @@ def test_another_torch_is_warned_of(spec):
         warnings.extend(status.warnings)
         return status.result
 
-    assert until(ready) == Ready(platform.node(), sees_images=False)
+    assert until(ready) == Ready(platform.node(), commits=False, sees_images=False)
     (said,) = warnings
     assert said.endswith(f"has torch {spec.torch}, this machine 1.0: last digits may differ.")
 
@@ -455,7 +455,7 @@ def test_a_worker_without_progress_is_lost(monkeypatch):
     later(599)  # it loads
     with pytest.raises(WorkerLost, match=r"^no progress in 600 s$"):
         later(2, progress=0.0)
-    later(0, progress=1.0, result=Ready("here", sees_images=True))
+    later(0, progress=1.0, result=Ready("here", commits=True, sees_images=True))
     later(10**6)  # there is nothing for it to do
     worker.assign([bytes(32)], ["a.png"], [])
     later(299, progress=2.0)
