@@ -54,7 +54,7 @@ class _MadeWhenAsked:
 
     def __get__(self, prediction: "Prediction | None", owner: type | None = None) -> dict[str, float]:
         empty: Any = ()  # of the class, it is the default, for which dataclass takes no dict
-        return prediction.most_probable() if prediction else empty
+        return _most_probable(prediction) if prediction else empty
 
     def __set__(self, prediction: "Prediction", value: ByClass | Mapping[str, float]) -> None:
         vars(prediction)["_by_class"] = value or {}
@@ -106,39 +106,37 @@ class Prediction:
         return f"Prediction({self.path!r}, {self.label!r}, {self.probability:.3f}{marks})"
 
     @property
-    def names(self) -> Mapping[str, Any]:
-        """The classes that have a probability, by name."""
-        by_class = vars(self)["_by_class"]
-        return by_class.places if isinstance(by_class, ByClass) else by_class
-
-    @property
     def answer(self) -> str:
         """The label, or ``not sure``; empty where the image was rejected."""
         return self.label if self.sure or self.rejected else NOT_SURE
 
-    def most_probable(self, count: int | None = None) -> dict[str, float]:
-        """Return so many of `probabilities`."""
-        by_class = vars(self)["_by_class"]
-        return by_class.most_probable(count) if isinstance(by_class, ByClass) else dict(islice(by_class.items(), count))
+    def to_dict(self) -> dict[str, Any]:
+        """Return plain values; what a rejected image has not is None, what was not asked for is absent."""
+        return _values(self)
 
-    def to_dict(self, top: int | None = None) -> dict[str, Any]:
-        """Return plain values; what a rejected image has not is None, what was not asked for is absent.
 
-        Parameters
-        ----------
-        top
-            How many of the most probable classes it has; None for all.
-        """
-        absent: dict[str, Any] = {"answer": None, "label": None, "probability": None} if self.rejected else {}
-        values: dict[str, Any] = {"path": self.path, "answer": self.answer}
-        for field in fields(self):
-            is_dict = field.name == "probabilities"
-            values[field.name] = self.most_probable(top) if is_dict else getattr(self, field.name)
-        values |= absent
-        if self.neighbours is not None:
-            values["neighbours"] = [neighbour.to_dict() for neighbour in self.neighbours]
-        optional = ("classes", "neighbours")
-        return {name: value for name, value in values.items() if name not in optional or value is not None}
+def _values(prediction: Prediction, top: int | None = None) -> dict[str, Any]:
+    """Return the plain values of a prediction, with so many of its most probable classes; None for all."""
+    values: dict[str, Any] = {"path": prediction.path, "answer": prediction.answer}
+    for field in fields(prediction):
+        is_dict = field.name == "probabilities"
+        values[field.name] = _most_probable(prediction, top) if is_dict else getattr(prediction, field.name)
+    if prediction.rejected:
+        values |= {"answer": None, "label": None, "probability": None}
+    if prediction.neighbours is not None:
+        values["neighbours"] = [neighbour.to_dict() for neighbour in prediction.neighbours]
+    optional = ("classes", "neighbours")
+    return {name: value for name, value in values.items() if name not in optional or value is not None}
+
+
+def _most_probable(prediction: Prediction, count: int | None = None) -> dict[str, float]:
+    by_class = vars(prediction)["_by_class"]
+    return by_class.most_probable(count) if isinstance(by_class, ByClass) else dict(islice(by_class.items(), count))
+
+
+def _names(prediction: Prediction) -> Mapping[str, Any]:
+    by_class = vars(prediction)["_by_class"]
+    return by_class.places if isinstance(by_class, ByClass) else by_class
 
 
 class Predictions(Table[Prediction]):
@@ -205,14 +203,14 @@ def table_columns(predictions: Sequence[Prediction], top: int | None = None) -> 
     for place in range(1, near + 1):
         columns += [f"neighbour_{place}", f"neighbour_label_{place}", f"neighbour_score_{place}"]
     if top is None:
-        names = {id(one.names): one.names for one in predictions}.values()  # many share theirs
+        names = {id(some): some for some in map(_names, predictions)}.values()  # many share theirs
         return columns + [f"probability_{name}" for name in sorted({name for some in names for name in some})]
     return columns + [name for place in range(1, top + 1) for name in (f"label_{place}", f"probability_{place}")]
 
 
 def table_row(prediction: Prediction, top: int | None = None) -> dict[str, Any]:
     """Return what a row of :func:`predictions_table` has."""
-    row = prediction.to_dict(top)
+    row = _values(prediction, top)
     probabilities = row.pop("probabilities")
     if prediction.classes is not None:
         row["classes"] = "; ".join(prediction.classes)

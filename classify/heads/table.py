@@ -114,7 +114,7 @@ def _on_axes(estimator: str, **options: Any) -> "BaseEstimator":
 def _logistic(n: int, d: int, k: int) -> float:
     """Return the seconds of passes over the rows: what few columns save in products, they cost in steps."""
     columns = min(n, d)
-    return n * k * (3e-7 + 1.2e-9 * columns + 6e-6 / columns)
+    return n * k * (3e-7 + 1.2e-9 * columns + 1.2e-5 / columns)
 
 
 def _solved(n: int, d: int, k: int) -> float:
