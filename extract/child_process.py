@@ -47,7 +47,8 @@ class ChildProcess(subprocess.Popen[bytes]):
             stdout=subprocess.PIPE,
             stderr=subprocess.DEVNULL if quiet else None,
             pass_fds=files,
-            start_new_session=True,
+            start_new_session=True,  # a Ctrl-C does not reach it
+            creationflags=getattr(subprocess, "CREATE_NEW_PROCESS_GROUP", 0),  # the same on Windows
         )
         try:
             self.send(sys.path)

@@ -28,6 +28,7 @@ from ...extract.manifest.csv_rows import column_list, read_rows, rows_of
 from ...extract.manifest.csv_table import images_of
 from ...extract.manifest.given import LISTED
 from ...extract.manifest.manifest import Manifest
+from ...extract.manifest.paths import relative
 from ...extract.text import csv_row, unguarded
 
 logger = logging.getLogger(__name__)
@@ -286,7 +287,7 @@ class Labels:
     def _relative(self) -> Iterator[str]:
         """Yield the path of each image relative to the csv."""
         root, folder = Path(self.manifest.root).resolve(), self.path.parent.resolve()
-        above = Path(os.path.relpath(root, folder)).as_posix()
+        above = relative(root, folder)
         for image in self.manifest.images:
             inside = image.path if above == os.curdir else f"{above}/{image.path}"
             yield image.path if is_absolute(image.path) else inside

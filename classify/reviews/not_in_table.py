@@ -1,6 +1,7 @@
 """Images that came to a data set after its review: the csv of the review does not have them, and would hide them."""
 
 import os
+from collections.abc import Iterable
 from pathlib import Path
 from typing import NamedTuple
 
@@ -10,7 +11,7 @@ from ...extract.manifest.csv_rows import each_row
 from ...extract.manifest.layout import Contents
 from ...extract.manifest.left_out import LeftOut
 from ...extract.manifest.manifest import Manifest, read_manifest
-from ...extract.manifest.paths import SPLITS, named_split
+from ...extract.manifest.paths import SPLITS, named_split, relative
 from ...extract.manifest.walk import Walk
 from .labels import REVIEWED, SHA256
 
@@ -33,7 +34,7 @@ def newcomers(table: Location) -> Newcomers | None:
     manifest = read_manifest(table, with_bad=True)
     named = {_absolute(file) for file in manifest.files}
     folders = {os.path.dirname(file) for file in named}  # noqa: PTH120
-    common = os.path.commonpath(folders)
+    common = _common(folders)
     walk = Walk(Path(), LeftOut())
     for above in {os.path.dirname(folder) for folder in folders if folder != common}:  # noqa: PTH120
         folders |= {f"{above}/{folder}" for folder in _listed(walk, above).folders}
@@ -44,6 +45,8 @@ def newcomers(table: Location) -> Newcomers | None:
 
 def _reviewed(manifest: Manifest, common: str) -> str | None:
     """Return the folder that a csv without groups and with these splits is a review of, `common` or the one above."""
+    if not common:
+        return None
     above, _, name = common.rpartition("/")
     folder = above if _split(name) and manifest.images[0].split else common
     for file, image in zip(manifest.files, manifest.images, strict=True):
@@ -60,7 +63,15 @@ def _split(folder: str) -> str:
 
 
 def _absolute(file: str) -> str:
-    return os.path.abspath(file)  # noqa: PTH100 - a Path for each takes a second
+    return os.path.abspath(file).replace(os.sep, "/")  # noqa: PTH100 - a Path for each takes a second
+
+
+def _common(folders: Iterable[str]) -> str:
+    """Return the folder that all others are in; empty if there is none, as on two drives."""
+    try:
+        return os.path.commonpath(folders).replace(os.sep, "/")
+    except ValueError:
+        return ""
 
 
 def _is_of_review(table: Path) -> bool:
@@ -80,5 +91,5 @@ def _listed(walk: Walk, folder: str) -> Contents:
 
 def _short(path: str) -> str:
     """Return a path relative to the working directory, if it is below that."""
-    inside = os.path.relpath(path)
+    inside = relative(path)
     return path if inside.startswith(os.pardir) else inside

@@ -98,6 +98,15 @@ def absolute(path: str) -> str:
     return path if is_url(path) else os.path.abspath(path)  # noqa: PTH100 - not Path: as it is, but absolute
 
 
+def relative(path: Path | str, folder: Path | str = os.curdir) -> str:
+    """Return a path relative to a folder, with / between names; the whole one where none leads from drive to drive."""
+    try:
+        found = os.path.relpath(path, folder)
+    except ValueError:
+        found = os.path.abspath(path)  # noqa: PTH100 - as it is, but absolute
+    return found.replace(os.sep, "/")
+
+
 @functools.cache  # a csv asks for each of its rows, and to compare a Path takes longer than to look at a file
 def above(root: Location) -> str:
     """Return what to put before a relative path."""

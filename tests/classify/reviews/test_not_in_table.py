@@ -1,9 +1,14 @@
 """Images that came after a review: found among those of its csv, and only for such a csv."""
 
+import ntpath
+from types import SimpleNamespace
+
 import pytest
 from fakes import touch
 
+from fc7.classify.reviews import not_in_table
 from fc7.classify.reviews.not_in_table import newcomers
+from fc7.extract.manifest import paths
 
 HEADER = "path,sha256,label,group,bad,reviewed"
 ROWS = ["cats/1.jpg,,cat,,,1", "cats/2.jpg,,cat,,yes,2", "dogs/3.jpg,,dog,,,"]
@@ -54,3 +59,14 @@ def test_other_csvs_are_choices(root, header):
     rows = [",".join(["cats/1.jpg", "cat", "", "", ""][: header.count(",") + 1])]
     assert newcomers(write(root, header, rows)) is None
     assert newcomers(root) is None
+
+
+def test_paths_of_windows_and_of_two_drives_are_compared(monkeypatch):
+    windows = SimpleNamespace(path=ntpath, sep="\\", pardir="..", curdir=".")
+    monkeypatch.setattr(not_in_table, "os", windows)
+    monkeypatch.setattr(paths, "os", windows)
+    assert not_in_table._absolute("C:\\data/cats\\1.jpg") == "C:/data/cats/1.jpg"
+    assert not_in_table._common({"C:/data/cats", "C:/data/dogs"}) == "C:/data"
+    assert not_in_table._common({"C:/data/cats", "D:/data/dogs"}) == ""
+    assert paths.relative("C:\\data\\cats", "C:\\data\\labels") == "../cats"
+    assert paths.relative("C:\\data", "D:\\labels") == "C:/data"
