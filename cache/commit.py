@@ -7,6 +7,7 @@ from pathlib import Path
 
 from ..errors import CacheError, CorruptRecipe, CorruptShard
 from . import shard as shards
+from . import system
 from .files import link, make_folder, publish, read_regular, replace
 from .format import HEADER_BYTES, fingerprint, require_same, shard_path
 from .index import ShardEntry
@@ -154,7 +155,7 @@ def _set_aside(path: Path, found: os.stat_result, reason: str) -> bool:
     if not _is_same(path.stat(), found):
         return False
     make_folder(target.parent, path.parents[4])
-    path.replace(target)
+    system.replace(path, target)
     if not _is_same(target.stat(), found):
         put_back(target, path, path.parents[4])
         return False

@@ -190,8 +190,13 @@ def test_requirements_are_those_of_the_metadata():
 
 
 def test_every_extra_says_what_it_is_for():
-    project = tomllib.loads((Path(__file__).resolve().parents[3] / "pyproject.toml").read_text(encoding="utf-8"))
+    root = Path(__file__).resolve().parents[3]
+    project = tomllib.loads((root / "pyproject.toml").read_text(encoding="utf-8"))
     assert project["project"]["optional-dependencies"].keys() - {"dev"} == EXTRAS.keys()
+    rows = re.findall(
+        r"^\| `fc7\[(\w+)\]` \| ([^|]+) \|", (root / "docs" / "install.md").read_text("utf-8"), re.MULTILINE
+    )
+    assert dict(rows) == EXTRAS
 
 
 @pytest.mark.parametrize(
