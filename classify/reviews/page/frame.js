@@ -54,7 +54,7 @@ function agreement() {
     ` ${gain > 0 ? "\u25b2" : "\u25bc"}\u00a0${Math.abs(100 * gain).toFixed(1)}`);
   at("agreement").replaceChildren(...!judged ? ["No label is judged yet: label two images of two classes each."] : [
     ...[make("strong", {}, `${(100 * right / judged).toFixed(1)}\u00a0%`), mark].filter(Boolean),
-    ` of labels agree with the other images (${right} of ${judged})`]);
+    ` of labels agree with the other images (${grouped(right)} of ${grouped(judged)})`]);
 }
 
 function tabs() {
