@@ -9,6 +9,7 @@ from typing import Any
 
 from ...cache.files import read_regular
 from ...cache.output_file import OutputFile
+from ...cache.recipe import ForeignRecipe
 from ...errors import BundleError
 from ...extract.text import plain, storable
 from ..records.runs import Run
@@ -85,29 +86,49 @@ def _body(bundle: Bundle, run: Run, file: Path) -> str:
     low, high = run.metrics["interval"]
     classes = [f"- {_text(name)}" for name in bundle.classes[:_FEW]]
     if len(bundle.classes) > _FEW:
-        classes.append(f"- and {len(bundle.classes) - _FEW} more")
-    recipe: Mapping[str, Any] = run.recipe
-    licence = run.licence or "not stated by who publishes them"
+        classes.append(f"- and {len(bundle.classes) - _FEW:,} more")
+    about, use, licence = _of_vectors(run, file) if isinstance(bundle.recipe, ForeignRecipe) else _of_images(run, file)
     lines = [
         f"# {_text(file.stem)}",
-        f"A head ({_text(run.head)}) on frozen embeddings of {_text(recipe['backbone'])}, layer "
-        f"{_text(recipe['layer'])}, written by fc7. The file holds the head alone; the backbone and its "
-        "weights are found by their hash.",
+        f"A head ({_text(run.head)}) on {about}",
         "## Use",
-        f"```console\n$ fc7 predict {shlex.quote(plain(file.name)).replace('`', '')} IMAGE...\n```",
+        use,
         "## Figures",
         f"Accuracy {run.metrics['accuracy']:.3f} (95 % interval {low:.3f} to {high:.3f}), balanced accuracy "
         f"{run.metrics['balanced_accuracy']:.3f}, of {run.count}, {_text(run.data['evaluated'])}. Hyper-parameters "
         "were chosen inside the fitted images.",
         "## Licence",
-        f"Weights of the backbone ({_text(run.weights_source)}): {_text(licence)}. The licence above is that of these "
-        "weights, which what is made from them may have to keep. The pictures and the head are yours: say theirs here.",
+        f"{licence} The pictures and the head are yours: say theirs here.",
         "## Notes",
         "\n".join(f"- {_text(note)}" for note in [*run.notes, *_answers(bundle)]) or "None.",
         "## Classes",
         "\n".join(classes),
     ]
     return "\n\n".join(lines) + "\n"
+
+
+def _of_images(run: Run, file: Path) -> tuple[str, str, str]:
+    """Return what the head is fitted on, how it is used, and under what licence that is."""
+    recipe: Mapping[str, Any] = run.recipe
+    return (
+        f"frozen embeddings of {_text(recipe['backbone'])}, layer {_text(recipe['layer'])}, written by fc7. The file "
+        "holds the head alone; the backbone and its weights are found by their hash.",
+        f"```console\n$ fc7 predict {shlex.quote(plain(file.name)).replace('`', '')} IMAGE...\n```",
+        f"Weights of the backbone ({_text(run.weights_source)}): "
+        f"{_text(run.licence or 'not stated by who publishes them')}. The licence above is that of these weights, which "
+        "what is made from them may have to keep.",
+    )
+
+
+def _of_vectors(run: Run, file: Path) -> tuple[str, str, str]:
+    """Return the same of a head on vectors that fc7 cannot make of new images."""
+    name = json.dumps(plain(file.name), ensure_ascii=False).replace("`", "")
+    return (
+        f"vectors of {_text(run.recipe['backbone'])} that were made elsewhere, written by fc7. The file holds the head "
+        "alone, and takes vectors that were made in the same way.",
+        f"```python\nfrom fc7.classify import Bundle\n\nBundle.load({name}).predict_proba(vectors)\n```",
+        "What made the vectors is not known, nor is its licence.",
+    )
 
 
 def _escaped(letter: re.Match[str]) -> str:

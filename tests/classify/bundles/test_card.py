@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 from command_line import SQUEEZENET
 
+from fc7.cache.recipe import ForeignRecipe
 from fc7.classify import Bundle, fit
 from fc7.classify.bundles.card import card, card_of, write_card
 from fc7.errors import BundleError
@@ -64,6 +65,15 @@ def test_names_are_text_whatever_is_in_them(fitted, name):
     body = re.sub("```.*?```", "", body, flags=re.DOTALL)  # there, all is text
     assert "<script>" not in body.replace("\\<", "")
     assert "](http" not in body.replace("\\](", "")
+
+
+def test_vectors_that_were_made_elsewhere_are_not_made_again(fitted):
+    bundle = replace(Bundle.of(fitted), recipe=ForeignRecipe("v.npz", 8, "0" * 64))
+    matter, body = parts(card(bundle, replace(fitted.run, licence=""), Path("a.fc7")))
+    assert matter["license"] == "unknown"
+    assert 'Bundle.load("a.fc7").predict_proba(vectors)' in body
+    assert "fc7 predict" not in body
+    assert "found by their hash" not in body
 
 
 def test_the_hubs_own_reader_takes_it(fitted, tmp_path):
