@@ -115,8 +115,8 @@ def _of_images(run: Run, file: Path) -> tuple[str, str, str]:
         "holds the head alone; the backbone and its weights are found by their hash.",
         f"```console\n$ fc7 predict {shlex.quote(plain(file.name)).replace('`', '')} IMAGE...\n```",
         f"Weights of the backbone ({_text(run.weights_source)}): "
-        f"{_text(run.licence or 'not stated by who publishes them')}. The licence above is that of these weights, which "
-        "what is made from them may have to keep.",
+        f"{_text(run.licence or 'not stated by who publishes them')}. The licence above is that of these weights, "
+        "which what is made from them may have to keep.",
     )
 
 
