@@ -2,6 +2,7 @@
 
 import multiprocessing
 import re
+import shutil
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -46,7 +47,10 @@ def write_events(runs: Sequence[Run], folder: Path) -> list[Path]:
             with SummaryWriter(str(place), write_to_disk=True) as writer:
                 for figure in epochs(run):
                     writer.add_scalar(figure.name, figure.value, figure.step)
-        except OSError as error:
+        except BaseException as error:
+            shutil.rmtree(place, ignore_errors=True)  # so that it is written whole the next time
+            if not isinstance(error, OSError):
+                raise
             raise DataError(f"{place} cannot be written: {error.strerror or error}.") from error
         written.append(place)
     return written

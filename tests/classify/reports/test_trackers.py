@@ -127,6 +127,17 @@ def test_event_files_have_the_curves(runs, tmp_path, semaphores):
     assert write_events([trained], tmp_path / "curves") == []  # what is there is left
 
 
+def test_event_files_that_were_interrupted_are_written_whole_the_next_time(runs, tmp_path, monkeypatch, semaphores):
+    tensorboard = pytest.importorskip("tensorboardX", reason="needs the extra fc7[tensorboard]")
+    trained = with_curves(runs[0])
+    with monkeypatch.context() as patch:
+        patch.setattr(tensorboard.SummaryWriter, "add_scalar", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
+        with pytest.raises(KeyboardInterrupt):
+            write_events([trained], tmp_path)
+    assert list(tmp_path.iterdir()) == []
+    assert len(write_events([trained], tmp_path)) == 1
+
+
 def test_no_curves_is_one_line(runs, tmp_path):
     pytest.importorskip("tensorboardX", reason="needs the extra fc7[tensorboard]")
     with pytest.raises(DataError, match="No run has epochs"):
