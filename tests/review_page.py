@@ -49,6 +49,7 @@ class Page:
         return self.browser.execute_script(f"return {tiles}.map((one) => Number(one.dataset.image))")
 
     def focus(self):
+        self.wait("return 'image' in document.activeElement.dataset")
         return int(self.browser.switch_to.active_element.get_attribute("data-image"))
 
     def flag(self, image):

@@ -114,7 +114,7 @@ class Audit:
         return {name: len(findings) for name, findings in self.lists.items()}
 
     def __repr__(self) -> str:
-        counts = ", ".join(f"{count} {name.replace('_', '-')}" for name, count in self.counts.items())
+        counts = ", ".join(f"{count:,} {name.replace('_', '-')}" for name, count in self.counts.items())
         return f"Audit({self.images.name!r}, {counted(len(self.images), 'image')}: {counts})"
 
     def _repr_html_(self) -> str:

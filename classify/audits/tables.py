@@ -27,17 +27,17 @@ def summary(audit: Audit) -> list[tuple[str, int, str]]:
     neighbour = f"k-th nearest image, k = {settings['neighbours']}"
     near = []
     if settings["compared"] is not None:
-        rule = f"the same picture, perhaps cropped, mirrored, grey or brighter; {across} across splits"
+        rule = f"the same picture, perhaps cropped, mirrored, grey or brighter; {across:,} across splits"
         near.append(("near-duplicates", len(audit.near_duplicates), rule))
     if settings["compared"] is None or audit.candidates:
-        rule = f"cosine {cosine} or more, no pictures to compare; {across_candidates} across splits"
+        rule = f"cosine {cosine} or more, no pictures to compare; {across_candidates:,} across splits"
         near.append(("candidates", len(audit.candidates), rule))
     judged = "no label was judged"
     if settings["judged"]:
         judged = (
             f"taken for another class by {settings['head']} out-of-fold, which agrees with "
-            f"{percent(settings['accuracy'])} % of {settings['judged']} labels; {off} off the diagonal of the "
-            f"confident joint, {confident} of them confidently: with a probability of {CONFIDENT:g} or more"
+            f"{percent(settings['accuracy'])} % of {settings['judged']:,} labels; {off:,} off the diagonal of the "
+            f"confident joint, {confident:,} of them confidently: with a probability of {CONFIDENT:g} or more"
         )
     return [
         ("leaks", len(audit.leaks), "the same bytes, or one group, in two splits"),
@@ -99,7 +99,7 @@ def marks(pair: ImagePair) -> str:
 
 
 def _title(title: str, findings: Sequence[object], top: int) -> str:
-    return f"{title}: {f'{top} of {len(findings)}' if len(findings) > top else len(findings)}"
+    return f"{title}: {f'{top:,} of ' if len(findings) > top else ''}{len(findings):,}"
 
 
 def _pair(pair: ImagePair) -> str:
@@ -130,15 +130,16 @@ def headline(audit: Audit) -> str:
     if audit.leaks:
         return f"{_in_two_splits(audit.leaks)}: figures measured on them are optimistic."
     if not set(audit.images.labels.tolist()) - {""}:
-        copies, outliers = len(audit.duplicates), len(audit.outliers)
+        copies, outliers = f"{len(audit.duplicates):,}", f"{len(audit.outliers):,}"
         near = counted(len(audit.near_duplicates) + len(audit.candidates), "pair is", "pairs are")
         images = counted(len(audit.images), "image")
         alike = "alike" if audit.settings["compared"] is None else "the same picture"
         return f"Of {images} {copies} are copies and {outliers} outliers; {near} {alike}."
     answer = "No image is in two splits" if set(audit.images.split.tolist()) - {""} else "There are no splits to leak"
-    answer += f"; contrary copies: {len(audit.conflicts)}" if audit.conflicts else ""
-    return f"{answer}; {len(audit.suspects)} of {audit.settings['judged']} labels {are(len(audit.suspects))} doubted."
+    answer += f"; contrary copies: {len(audit.conflicts):,}" if audit.conflicts else ""
+    doubted, judged = len(audit.suspects), audit.settings["judged"]
+    return f"{answer}; {doubted:,} of {judged:,} labels {are(doubted)} doubted."
 
 
 def _in_two_splits(leaks: Sequence[ImagePair]) -> str:
-    return f"{len(leaks)} pair{' is' if len(leaks) == 1 else 's are'} in two splits, by bytes or group"
+    return f"{counted(len(leaks), 'pair is', 'pairs are')} in two splits, by bytes or group"

@@ -108,7 +108,7 @@ def _on_axes(estimator: str, **options: Any) -> "BaseEstimator":
 
 
 # Seconds of a fit, by benchmarks/foreseen.py: within a factor of two of what is measured for most sizes. In few columns
-# it can be five: there the steps of a solver follow from how much classes overlap.
+# it can be ten: there the steps of a solver follow from how much classes overlap.
 
 
 def _logistic(n: int, d: int, k: int) -> float:
