@@ -21,6 +21,11 @@ def folder(request):
     return FOLDERS[request.param], FOLDERS[request.param].runs()
 
 
+@pytest.fixture(scope="module")
+def page(folder, tmp_path_factory):
+    return report(folder[1], tmp_path_factory.mktemp("report") / "page.html").read_text(encoding="utf-8")
+
+
 def test_the_verdict_finds_the_truth(folder):
     truth, runs = folder
     contests = [contest(members) for members in by_images(runs)]
@@ -52,9 +57,8 @@ def test_the_headline_names_all_sides_and_the_images(folder):
     assert all(words in " ".join(findings(runs)) for words in truth.words)
 
 
-def test_one_family_of_comparisons_everywhere(folder, tmp_path):
+def test_one_family_of_comparisons_everywhere(folder, page):
     _, runs = folder
-    page = report(runs, tmp_path / "page.html").read_text(encoding="utf-8")
     sets = data_sets(runs)
     for members, entry in zip(by_images(runs), sets, strict=True):
         compared = contest(members)
@@ -97,8 +101,7 @@ def test_where_accuracy_and_balanced_accuracy_disagree_no_side_is_called_better(
     assert "fitted without class weights" not in page.text, "its label says it"
 
 
-def test_links_are_named_as_the_headings_they_lead_to_and_come_in_their_order(folder, tmp_path):
-    page = report(folder[1], tmp_path / "page.html").read_text(encoding="utf-8")
+def test_links_are_named_as_the_headings_they_lead_to_and_come_in_their_order(page):
     headings = re.findall(r'<h2 id="([^"]+)-title([-\d]*)">([^<]+)</h2>', page)
     told = [(f"{name}{at}", text) for name, at, text in headings]
     for nav in re.findall(r'<nav aria-label="Sections[^>]*>(.*?)</nav>', page, re.S):
