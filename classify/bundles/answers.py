@@ -88,8 +88,7 @@ class AnswerRules:
         neighbours: list[Neighbour] | None = None,
     ) -> Prediction:
         """Return the prediction of an image from its probabilities ``(classes,)`` and its distance, if known."""
-        kept = compact(probability)
-        order = np.argsort(-kept, kind="stable")
+        order = np.argsort(-probability, kind="stable")
         top = order[0] if self.costs is None else least_cost(probability[None], self.costs)[0]
         # As the out-of-fold probabilities are stored: in float64 one that equals the threshold can lie below it.
         stored = probability.astype(np.float32)
@@ -101,7 +100,7 @@ class AnswerRules:
             name,
             self.classes[top],
             round(float(probability[top]), 6),
-            ByClass(self._places, kept),
+            ByClass(self._places, compact(probability), int(order[0])),
             sure=bool(stored[top] >= np.float32(self.threshold)) and not (unlike and self.unlike_not_sure),
             distance=None if distance is None else round(float(distance), 6),
             unlike=unlike,

@@ -26,18 +26,21 @@ class ByClass:
         The place of each class by its name.
     probabilities
         ``(classes,)`` float32, see :func:`compact`.
+    first
+        The place of the most probable class: in float64 it can be one alone, in float32 one of several.
     """
 
-    __slots__ = ("places", "probabilities")
+    __slots__ = ("first", "places", "probabilities")
 
-    def __init__(self, places: Mapping[str, int], probabilities: npt.NDArray[np.float32]) -> None:
-        self.places, self.probabilities = places, probabilities
+    def __init__(self, places: Mapping[str, int], probabilities: npt.NDArray[np.float32], first: int) -> None:
+        self.places, self.probabilities, self.first = places, probabilities, first
 
     def most_probable(self, count: int | None = None) -> dict[str, float]:
         """Return the first of the classes and their probabilities of six digits, the most probable first."""
         if count == 0:
             return {}
-        order, names = np.argsort(-self.probabilities, kind="stable")[:count], [*self.places]
+        names = [*self.places]
+        order = np.lexsort((np.arange(len(names)) != self.first, -self.probabilities))[:count]
         shares = self.probabilities[order].tolist()
         return {names[place]: round(share, 6) for place, share in zip(order.tolist(), shares, strict=True)}
 

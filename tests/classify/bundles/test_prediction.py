@@ -20,7 +20,7 @@ def test_float32_keeps_the_six_digits_and_the_order(probability):
     assert kept.dtype == np.float32
     assert [round(float(share), 6) for share in kept] == probability.round(6).tolist()
     names = {f"class {place}": place for place in range(len(kept))}
-    shares = ByClass(names, kept).most_probable()
+    shares = ByClass(names, kept, int(probability.argmax())).most_probable()
     assert shares == {name: round(share, 6) for name, share in zip(names, probability.tolist(), strict=True)}
     assert list(shares.values()) == sorted(shares.values(), reverse=True)
 
@@ -29,6 +29,13 @@ def test_float32_keeps_the_six_digits_and_the_order(probability):
 def test_the_answer_is_the_first_class(probability):
     one = AnswerRules([f"class {place}" for place in range(20)]).prediction("a.jpg", probability, None)
     assert [one.label, one.probability] == [*next(iter(one.probabilities.items()))]
+    assert one.label == f"class {probability.argmax()}", "as the head says, however near another class is"
+
+
+def test_classes_that_float32_cannot_tell_apart_are_in_the_order_of_float64():
+    one = AnswerRules(["ants", "bees"]).prediction("a.jpg", np.array([0.49999999, 0.50000001]), None)
+    assert (one.label, one.probabilities) == ("bees", {"bees": 0.5, "ants": 0.5})
+    assert next(iter(one.probabilities)) == "bees"
 
 
 def test_probabilities_are_a_dict_of_their_own():
