@@ -18,12 +18,12 @@ if TYPE_CHECKING:
 SIDE = 96  # px of a picture, which is squeezed into a square; its ratio of sides is kept beside it
 ROUGH = 0.65  # least correlation at 20 x 20 pixels
 SCALES = (1.0, 0.9, 0.8, 0.7)  # of each side that is left of the larger picture
+PAIRS = 256  # compared at once
 FLAT = 2.0  # grey levels: a picture that varies less has no details
 _LIKE = 4.0  # grey levels between the means of two flat pictures that are the same
 
 _SMALL, _LARGE, _BLUR = 20, 32, 7
 _STEPS = (0.03, 0.015, 0.008, 0.004)  # of offsets and sizes when a place is refined
-_PAIRS = 256  # compared at once
 
 Pictures = npt.NDArray[np.uint8]
 Ratios = npt.NDArray[np.float32]
@@ -60,8 +60,8 @@ def same_details(
 
     found = np.full(len(first), -1, np.float32)
     with torch.inference_mode():
-        for start in range(0, len(first), _PAIRS):
-            part = slice(start, start + _PAIRS)
+        for start in range(0, len(first), PAIRS):
+            part = slice(start, start + PAIRS)
             pair = _Pairs(*(torch.tensor(array[part]) for array in (first, second, first_ratio, second_ratio)))
             found[part] = pair.details()
     return found

@@ -27,14 +27,12 @@ from ...extract.manifest.paths import located
 from ...extract.progress import Progress, silent
 from ..arrays import Positions
 from ..solvers.nearest import Nearest, nearest
-from .alignment import SIDE, Pictures, Ratios, outlines, same_details, squeezed
+from .alignment import PAIRS, SIDE, Pictures, Ratios, outlines, same_details, squeezed
 from .findings import ImagePair, cosine_of, pair_of
 
 SAME = 0.2  # distance of details, 1 - correlation, as a share of that which the k-th likest picture usually has
 CLOSEST = 5  # images nearest by embedding, whose pixels are compared with those of each image
 OUTLINES = 0.8  # least cosine of outlines of candidates
-
-_PAIRS = 256  # that a thread compares at once
 
 Copies = Sequence[Sequence[int]]  # rows by image: an image with copies has several
 
@@ -111,11 +109,11 @@ def _details(pairs: Positions, pictures: Pictures, ratios: Ratios, progress: Pro
     details = np.empty(len(pairs), np.float32)
 
     def compare(start: int) -> None:
-        one, other = pairs[start : start + _PAIRS].T
-        details[start : start + _PAIRS] = same_details(pictures[one], pictures[other], ratios[one], ratios[other])
+        one, other = pairs[start : start + PAIRS].T
+        details[start : start + PAIRS] = same_details(pictures[one], pictures[other], ratios[one], ratios[other])
 
     with each_with(1) as begin:  # beside other work, threads that wait for each other are many times slower
-        _in_threads(compare, range(0, len(pairs), _PAIRS), partial(progress, "compare pixels"), begin)
+        _in_threads(compare, range(0, len(pairs), PAIRS), partial(progress, "compare pixels"), begin)
     return details
 
 

@@ -1,9 +1,9 @@
 """Curves of fine-tuning as event files, which TensorBoard shows."""
 
+import contextlib
 import multiprocessing
 import re
-import shutil
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from ...cache.output_file import require_folder
@@ -11,6 +11,7 @@ from ...errors import DataError, MissingExtra
 from ..records.runs import Run
 from .figures import epochs
 
+_EVENTS = "events.out.tfevents.*"
 _NO_NAME = re.compile(r"[^\w.=+-]+", re.ASCII)
 
 
@@ -41,16 +42,26 @@ def write_events(runs: Sequence[Run], folder: Path) -> list[Path]:
     written = []
     for run in with_epochs:
         place = folder / f"{_NO_NAME.sub('_', run.name)[:80]}-{run.id[:12]}"
-        if any(place.glob("events.out.tfevents.*")):
+        if any(place.glob(_EVENTS)):
             continue
         try:
-            with SummaryWriter(str(place), write_to_disk=True) as writer:
+            with _whole(place), SummaryWriter(str(place), write_to_disk=True) as writer:
                 for figure in epochs(run):
                     writer.add_scalar(figure.name, figure.value, figure.step)
-        except BaseException as error:
-            shutil.rmtree(place, ignore_errors=True)  # so that it is written whole the next time
-            if not isinstance(error, OSError):
-                raise
+        except OSError as error:
             raise DataError(f"{place} cannot be written: {error.strerror or error}.") from error
         written.append(place)
     return written
+
+
+@contextlib.contextmanager
+def _whole(place: Path) -> Iterator[None]:
+    """Remove event files that an error leaves unfinished, so that they are written the next time."""
+    try:
+        yield
+    except BaseException:
+        with contextlib.suppress(OSError):
+            for part in place.glob(_EVENTS):
+                part.unlink()
+            place.rmdir()  # unless it holds what is not ours
+        raise

@@ -127,15 +127,35 @@ def test_event_files_have_the_curves(runs, tmp_path, semaphores):
     assert write_events([trained], tmp_path / "curves") == []  # what is there is left
 
 
-def test_event_files_that_were_interrupted_are_written_whole_the_next_time(runs, tmp_path, monkeypatch, semaphores):
+@pytest.fixture
+def interrupted(monkeypatch, semaphores):
+    """Writing event files that Ctrl-C ends."""
     tensorboard = pytest.importorskip("tensorboardX", reason="needs the extra fc7[tensorboard]")
+
+    def write(runs, folder):
+        with monkeypatch.context() as patch:
+            patch.setattr(tensorboard.SummaryWriter, "add_scalar", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
+            with pytest.raises(KeyboardInterrupt):
+                write_events(runs, folder)
+
+    return write
+
+
+def test_event_files_that_were_interrupted_are_written_whole_the_next_time(runs, tmp_path, interrupted):
     trained = with_curves(runs[0])
-    with monkeypatch.context() as patch:
-        patch.setattr(tensorboard.SummaryWriter, "add_scalar", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
-        with pytest.raises(KeyboardInterrupt):
-            write_events([trained], tmp_path)
+    interrupted([trained], tmp_path)
     assert list(tmp_path.iterdir()) == []
     assert len(write_events([trained], tmp_path)) == 1
+
+
+def test_what_is_beside_interrupted_event_files_stays(runs, tmp_path, interrupted):
+    trained = with_curves(runs[0])
+    (place,) = write_events([trained], tmp_path)
+    for written in place.iterdir():
+        written.rename(place / f"old.{written.name}")
+    before = list(place.iterdir())
+    interrupted([trained], tmp_path)
+    assert list(place.iterdir()) == before
 
 
 def test_no_curves_is_one_line(runs, tmp_path):
